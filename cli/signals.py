@@ -1,0 +1,162 @@
+"""Signals between the terminal, greenrun and the command.
+
+greenrun blocks every signal before it starts anything and takes them one by one. What the terminal sends goes to the
+whole process group and has reached the command already; what is sent to greenrun alone is forwarded, once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from greenrun.cli.outcome import Outcome
+
+# Signals whose default action writes a core file: signal(7).
+_CORE = frozenset(
+    (
+        signal.SIGQUIT,
+        signal.SIGILL,
+        signal.SIGTRAP,
+        signal.SIGABRT,
+        signal.SIGBUS,
+        signal.SIGFPE,
+        signal.SIGSEGV,
+        signal.SIGXCPU,
+        signal.SIGXFSZ,
+        signal.SIGSYS,
+    )
+)
+# Their default action is nothing, or to go on: they never end a wait.
+HARMLESS = frozenset((signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH, signal.SIGIO))
+_PR_SET_DUMPABLE = 4  # linux/prctl.h
+
+
+def take_over() -> tuple[set[signal.Signals], frozenset[int], frozenset[int]]:
+    """Block every signal that can be; give the mask as it was, the signals to take, and those no longer ignored.
+
+    What was ignored when greenrun was started (nohup) stays ignored, here and in the command: a signal that is
+    blocked is kept although it is ignored, so those are not blocked. SIGCHLD is the exception: while it is ignored
+    the kernel reaps the command behind our back.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)  # Python's own doing, see spawn
+    no_longer_ignored = frozenset((signal.SIGCHLD,)) if _is_ignored(signal.SIGCHLD) else frozenset[int]()
+    for number in no_longer_ignored:
+        signal.signal(number, signal.SIG_DFL)
+    taken = frozenset(n for n in signal.valid_signals() if not _is_ignored(n)) - {signal.SIGKILL, signal.SIGSTOP}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, taken)
+    return {signal.Signals(n) for n in mask}, taken, no_longer_ignored
+
+
+def pending() -> list[int]:
+    """Take what is waiting now, without waiting for more."""
+    found = []
+    while (info := signal.sigtimedwait(signal.sigpending(), 0)) is not None:
+        found.append(info.si_signo)
+    return found
+
+
+def is_for_the_command(info: signal.struct_siginfo, command_pid: int) -> bool:
+    """Whether a signal that greenrun took must be forwarded.
+
+    A positive si_code means the kernel made it: the terminal's signals go to the whole foreground group, the
+    command included. What the command itself or a descendant of it sends is its own affair.
+    """
+    if info.si_signo == signal.SIGCHLD or info.si_code > 0:
+        return False
+    return not (info.si_pid and _descends(info.si_pid, command_pid))
+
+
+def forward(number: int, pid: int) -> None:
+    """Send a signal to the command; that it has ended meanwhile is no error."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+
+
+def stop_with(command_pid: int, number: int, resumed: Callable[[], None] | None = None) -> None:
+    """Stop greenrun as the command was stopped, so that the shell sees a stopped job; return when it goes on.
+
+    Without a terminal nobody could ever continue us, so then greenrun does not stop. Kill first, then unblock: the
+    other order leaves a moment in which another stop signal would be taken.
+    """
+    if not has_terminal():
+        return
+    os.kill(os.getpid(), number)
+    if number != signal.SIGSTOP:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+        signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    # The shell's SIGCONT went to the whole group: it is the command's already.
+    signal.sigtimedwait({signal.SIGCONT}, 0)
+    if resumed is not None:
+        resumed()
+    if _state(command_pid) == "T":
+        forward(signal.SIGCONT, command_pid)
+
+
+def has_terminal() -> bool:
+    """Whether greenrun has a controlling terminal, and with it somebody who may continue a stopped job."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
+def leave(outcome: Outcome) -> NoReturn:
+    """End greenrun as the command ended: same exit code, or death by the same signal without a core of our own."""
+    number = outcome.signal
+    if number is None:
+        os._exit(outcome.exit_code or 0)
+    if number not in (signal.SIGKILL, signal.SIGSTOP):
+        signal.signal(number, signal.SIG_DFL)
+    if number in _CORE:
+        _never_dump()
+    os.kill(os.getpid(), number)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+    os._exit(128 + number)  # PID 1 of a container cannot die by a signal
+
+
+def _never_dump() -> None:
+    import ctypes
+    import resource
+
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)  # the limit does not hold where cores go to a pipe
+
+
+def _is_ignored(number: int) -> bool:
+    return signal.getsignal(number) is signal.SIG_IGN
+
+
+def _stat_fields(pid: int) -> list[str]:
+    """Give the fields of /proc/PID/stat after the name, which may hold anything: state, parent, group, ..."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].decode("ascii").split()
+    except OSError:
+        return []
+
+
+def _state(pid: int) -> str | None:
+    fields = _stat_fields(pid)
+    return fields[0] if fields else None
+
+
+def _descends(pid: int, ancestor: int) -> bool:
+    """Whether `pid` is `ancestor` or a living descendant of it."""
+    while pid > 1:
+        if pid == ancestor:
+            return True
+        fields = _stat_fields(pid)
+        if not fields:
+            return False
+        pid = int(fields[1])
+    return pid == ancestor

@@ -1,0 +1,114 @@
+"""Start the command as env(1) would: same session, same process group, every descriptor and the signals as they came."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from greenrun.cli.errors import EXIT_CANNOT_INVOKE, EXIT_NOT_FOUND, CannotRun
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+# Python ignores these at its start; the command gets them as programs expect them. Whether they were ignored when
+# greenrun was started cannot be told from inside Python.
+_IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
+_NO_PROCESS_LEFT = (errno.EAGAIN, errno.ENOMEM)
+
+
+def spawn(
+    command: Sequence[str],
+    environment: Mapping[bytes, bytes],
+    mask: Iterable[int],
+    file_actions: Sequence[tuple[int, ...]] = (),
+    *,
+    ignored: Iterable[int] = (),
+) -> int:
+    """Start `command` and give its process id.
+
+    `mask` is the signal mask it starts with, `file_actions` as for `os.posix_spawn`, `ignored` the signals that were
+    ignored when greenrun was started and that greenrun no longer ignores (SIGCHLD).
+
+    Raises CannotRun where the command is not found or not executable, OSError with EAGAIN or ENOMEM where no process
+    can be made at all.
+    """
+    try:
+        return _start(command, environment, mask, file_actions, ignored)
+    except OSError as error:
+        if error.errno in _NO_PROCESS_LEFT:
+            raise
+        if error.errno == errno.ENOEXEC:  # a script without "#!": the shell's, as execvp(3) has it
+            script = ["/bin/sh", _resolve(command[0], environment), *command[1:]]
+            return _start(script, environment, mask, file_actions, ignored)
+        code = EXIT_NOT_FOUND if error.errno == errno.ENOENT else EXIT_CANNOT_INVOKE
+        raise CannotRun(code, os.strerror(error.errno or errno.EINVAL)) from None
+
+
+def _start(
+    command: Sequence[str],
+    environment: Mapping[bytes, bytes],
+    mask: Iterable[int],
+    file_actions: Sequence[tuple[int, ...]],
+    ignored: Iterable[int],
+) -> int:
+    if not command[0]:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))  # posix_spawnp would call it a ValueError
+    if not ignored:
+        return os.posix_spawnp(
+            command[0],
+            list(command),
+            environment,
+            file_actions=tuple(file_actions),
+            setsigmask=mask,
+            setsigdef=_IGNORED_BY_PYTHON,
+        )
+    return _fork_and_exec(command, environment, mask, file_actions, ignored)
+
+
+def _fork_and_exec(
+    command: Sequence[str],
+    environment: Mapping[bytes, bytes],
+    mask: Iterable[int],
+    file_actions: Sequence[tuple[int, ...]],
+    ignored: Iterable[int],
+) -> int:
+    """Start the command where posix_spawn cannot: it knows how to default a signal, not how to ignore one."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            for number in ignored:
+                signal.signal(number, signal.SIG_IGN)
+            for number in _IGNORED_BY_PYTHON:
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            for action, *operands in file_actions:
+                if action == os.POSIX_SPAWN_DUP2:
+                    os.dup2(operands[0], operands[1])
+                elif action == os.POSIX_SPAWN_CLOSE:
+                    os.close(operands[0])
+            os.execvpe(command[0], list(command), environment)  # noqa: S606  an argument vector, no shell
+        except OSError as error:
+            os.write(writer, str(error.errno).encode())
+        finally:
+            os._exit(EXIT_NOT_FOUND)
+    os.close(writer)
+    failure = os.read(reader, 16)
+    os.close(reader)
+    if failure:
+        os.waitpid(pid, 0)
+        raise OSError(int(failure), os.strerror(int(failure)))
+    return pid
+
+
+def _resolve(name: str, environment: Mapping[bytes, bytes]) -> str:
+    """Find the file that posix_spawnp found: the first executable one of that name on PATH."""
+    if "/" in name:
+        return name
+    for folder in os.fsdecode(environment.get(b"PATH", os.fsencode(os.defpath))).split(os.pathsep):
+        path = os.path.join(folder or ".", name)
+        if os.access(path, os.X_OK) and not os.path.isdir(path):
+            return path
+    return name

@@ -1,0 +1,136 @@
+"""What sources yield and the meter understands.
+
+Everything here is a value: no clock, no files. Times are CLOCK_MONOTONIC seconds as `time.monotonic()` gives them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Kind = Literal["cpu", "dram", "gpu", "other"]
+Method = Literal["counter", "power", "estimate"]
+Status = Literal["ok", "absent", "forbidden", "broken"]
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where a source looks for the hardware: the roots of the kernel's trees, which tests and sites may move."""
+
+    sysfs: str = "/sys"
+    procfs: str = "/proc"
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One thing whose energy is told on a line of its own.
+
+    `uncertainty_percent` is the half-width of a 95 % interval. `counted` is False for a device that contains others
+    and stands beside the total (psys). `trusted` is False for a counter that a hypervisor models.
+    `span_microjoules` is the largest value that a counter shows before it starts again at 0, None if it never does.
+    `max_watts` is the power above which a reading is taken for nonsense.
+    """
+
+    id: str
+    kind: Kind
+    name: str
+    source: str
+    method: Method
+    uncertainty_percent: float
+    max_watts: float
+    span_microjoules: int | None = None
+    counted: bool = True
+    trusted: bool = True
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """A cumulative energy reading: microjoules since an unknown moment, read at `t`."""
+
+    t: float
+    microjoules: int
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """A power in watts at the instant `t`."""
+
+    t: float
+    watts: float
+
+
+Reading = Counter | Power
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a source found out about one piece of hardware, in a sentence, and what the user can do about it.
+
+    "absent" (no such hardware here), "forbidden" (it is there, but we may not read it) and "broken" (it should work
+    and does not) are different things to a user; `remedy` is the sentence to act on, empty where there is nothing to
+    do.
+    """
+
+    source: str
+    subject: str
+    status: Status
+    sentence: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What opening a source gave: the devices it will read, in the order of its readings, and its findings.
+
+    `later` is a source for devices that cannot be read now without harm (a GPU asleep): the loop tries to open it
+    every ten seconds.
+    """
+
+    devices: tuple[Device, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    later: Source | None = None
+
+
+class Source(Protocol):
+    """One kind of hardware. `open` never raises: what is absent, forbidden or broken is a finding.
+
+    `read` gives one entry for each device, in the order of `Opened.devices`; None where this reading failed (the
+    meter keeps the last good value). It never raises either; `warnings` hands over, once, the sentences that came up
+    since it was last called (a GPU lost, a counter gone), each with the id of its device or None.
+    """
+
+    name: str
+    slow: bool  # opened in a thread beside the loop; its devices join when it is up
+    poll_seconds: float | None  # must be read this often to be right; None: at each sample
+
+    def open(self, machine: Machine) -> Opened: ...
+    def read(self) -> Sequence[Reading | None]: ...
+    def utilisation(self) -> Sequence[float | None]: ...
+    def warnings(self) -> Sequence[tuple[str | None, str]]: ...
+    def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class BaseSource:
+    """The defaults that most sources share: fast, read at each sample, no utilisation (fractions 0..1), warnings collected."""
+
+    name: str = ""
+    slow: bool = False
+    poll_seconds: float | None = None
+    _warnings: list[tuple[str | None, str]] = field(default_factory=list)
+
+    def utilisation(self) -> Sequence[float | None]:
+        """Give the utilisation of each device as a fraction 0..1, None where unknown; empty: this source has none."""
+        return ()
+
+    def warnings(self) -> Sequence[tuple[str | None, str]]:
+        """Hand over the warnings since the last call: (device id or None, sentence)."""
+        out, self._warnings = self._warnings, []
+        return out
+
+    def close(self) -> None:
+        """Let go of the hardware."""
