@@ -1,8 +1,25 @@
-"""One frozen Config, from defaults < site < user < project < environment < flags."""
+"""One frozen Config, from defaults < site < user < project < environment < flags.
+
+A mistake in a value or a key is the user's and is raised. A file that cannot be read or is no TOML costs nobody a
+job: it becomes a warning.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from greenrun.cli import options
+from greenrun.cli.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+SITE_FILE = "/etc/greenrun.toml"
+_MAX_FILE_BYTES = 1 << 20  # far above any settings; a file without end must not hold up a job
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +42,173 @@ class Config:
     sysfs_root: str = "/sys"
     procfs_root: str = "/proc"
     warnings: tuple[str, ...] = ()  # an unknown GREENRUN_ variable, an unreadable file: one sentence each
+
+
+class _Setting(NamedTuple):
+    place: str  # where it was told, as the user knows that place
+    value: options.Value
+
+
+_Layer = dict[str, _Setting]  # by the option's key
+
+
+def load(flags: Mapping[str, str | bool], environ: Mapping[str, str], cwd: str, site_file: str = SITE_FILE) -> Config:
+    """Put the layers together.
+
+    `flags` holds what the command line told, by the option's key; `cwd` is where the project's file is looked for,
+    "" the working directory whatever its name. Raises UserError for an unknown key and for a value that is not allowed.
+    """
+    warnings: list[str] = []
+    layers = [
+        _file(site_file, warnings),
+        _user(environ, warnings),
+        _project(cwd, warnings),
+        _environment(environ, warnings),
+        _flags(flags),
+    ]
+    settings: _Layer = {}
+    for layer in layers:
+        if "country" in layer or "zone" in layer:
+            # The place is told as a whole: a nearer layer's country must not meet a farther one's zone or intensity.
+            for key in ("country", "zone", "intensity"):
+                settings.pop(key, None)
+            _agree(layer)
+        settings.update(layer)
+    fields: dict[str, Any] = {key: setting.value for key, setting in settings.items() if key != "no_command"}
+    if "no_command" in settings:
+        fields["record_command"] = not settings["no_command"].value
+    place = settings.get("zone") or settings.get("country")
+    return Config(
+        **fields,
+        place_from=place.place if place else None,
+        intensity_from=settings["intensity"].place if "intensity" in settings else None,
+        warnings=tuple(warnings),
+    )
+
+
+def _agree(layer: _Layer) -> None:
+    if not ("country" in layer and "zone" in layer):
+        return
+    from greenrun.intensity.location import zone_country
+
+    country, zone = layer["country"], layer["zone"]
+    if zone_country(str(zone.value)) != country.value:
+        raise UserError(f"{zone.place}: the zone {zone.value} must lie in the country {country.value}")
+
+
+def _flags(flags: Mapping[str, str | bool]) -> _Layer:
+    layer = {}
+    for key, told in flags.items():
+        option = options.BY_KEY[key]
+        place = f"--{option.name}"
+        layer[key] = _Setting(place, told if isinstance(told, bool) else _checked(option, told, place))
+    return layer
+
+
+def _environment(environ: Mapping[str, str], warnings: list[str]) -> _Layer:
+    layer = {}
+    for variable, text in environ.items():
+        if not variable.startswith("GREENRUN_") or variable in options.MARKERS | options.SECRETS:
+            continue
+        option = options.BY_VARIABLE.get(variable)
+        if option is None:
+            near = options.nearest(variable, set(options.BY_VARIABLE))
+            warnings.append(f"{variable} is no variable of greenrun's{f', {near} is the nearest' if near else ''}")
+        elif text:  # an empty variable is how many systems say "not set"
+            layer[option.key] = _Setting(variable, _checked(option, text, variable))
+    return layer
+
+
+def _user(environ: Mapping[str, str], warnings: list[str]) -> _Layer:
+    base = environ.get("XDG_CONFIG_HOME", "")
+    if not base.startswith("/"):  # the XDG specification: a relative path counts as not set
+        home = environ.get("HOME", "")
+        if not home.startswith("/"):
+            return {}
+        base = f"{home}/.config"
+    return _file(f"{base}/greenrun/config.toml", warnings)
+
+
+def _project(cwd: str, warnings: list[str]) -> _Layer:
+    own = os.path.join(cwd, "greenrun.toml")
+    if os.path.exists(own):
+        return _file(own, warnings, project=True)
+    return _file(os.path.join(cwd, "pyproject.toml"), warnings, project=True, table=("tool", "greenrun"))
+
+
+def _file(path: str, warnings: list[str], project: bool = False, table: tuple[str, ...] = ()) -> _Layer:
+    try:
+        document = _toml(path, needle=table[-1].encode() if table else b"")
+    except OSError as error:
+        warnings.append(f"{path} cannot be read and is ignored: {error.strerror}")
+        return {}
+    except (ValueError, RecursionError) as error:  # no UTF-8, no TOML (which names the line), nested without end
+        warnings.append(f"{path} is no TOML file and is ignored: {error}")
+        return {}
+    for name in table:
+        document = document.get(name, {})
+        if not isinstance(document, dict):
+            raise UserError(f"{path}: {'.'.join(table)} must be a table, not {document!r}")
+    return dict(_settings(document, path, project, warnings))
+
+
+def _settings(
+    document: dict[str, Any], path: str, project: bool, warnings: list[str]
+) -> Iterator[tuple[str, _Setting]]:
+    seen = set()
+    for name, told in document.items():
+        key = name.replace("-", "_")
+        option = options.BY_KEY.get(key)
+        if option is None:
+            allowed = ", ".join(option.name for option in options.OPTIONS if option.project or not project)
+            raise UserError(f"{path}: {name} is no setting of greenrun's; the settings are {allowed}")
+        if key in seen:
+            raise UserError(f"{path}: {option.name} must be told once, not with - and with _")
+        seen.add(key)
+        if project and not option.project:
+            warnings.append(f"{path}: {option.name} is ignored, because a project's file may not set it")
+            continue
+        yield key, _Setting(path, _from_toml(option, told, f"{path}: {name}"))
+
+
+def _from_toml(option: options.Option, told: object, place: str) -> options.Value:
+    if option.type is bool:
+        if not isinstance(told, bool):
+            raise UserError(f"{place} must be true or false, not {told!r}")
+        return told
+    right = (int, float) if option.type is float else option.type
+    if isinstance(told, bool) or not isinstance(told, right):
+        kind = {str: "text in quotes", float: "a number", int: "a whole number"}[option.type]
+        raise UserError(f"{place} must be {kind}, not {told!r}")
+    return _checked(option, str(told), place)
+
+
+def _checked(option: options.Option, text: str, place: str) -> options.Value:
+    try:
+        return option.check(text)
+    except ValueError as error:
+        raise UserError(f"{place} {error}, not {text!r}") from None
+
+
+def _toml(path: str, needle: bytes) -> dict[str, Any]:
+    """Read a TOML file; empty where there is none, or where it does not hold the needle."""
+    data = _read(path)
+    if len(data) > _MAX_FILE_BYTES:
+        raise ValueError(f"it is larger than {_MAX_FILE_BYTES} bytes")
+    if not data.strip() or needle not in data:
+        return {}
+    # Only now: most runs have no file, and the parser costs as much as a third of Python's start.
+    parser = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    document: dict[str, Any] = parser.loads(data.decode())
+    return document
+
+
+def _read(path: str) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO must not hold up a job
+    except (FileNotFoundError, NotADirectoryError):
+        return b""
+    try:
+        return os.read(descriptor, _MAX_FILE_BYTES + 1)
+    finally:
+        os.close(descriptor)

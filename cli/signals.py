@@ -40,14 +40,14 @@ def take_over() -> tuple[set[signal.Signals], frozenset[int], frozenset[int]]:
     """Block every signal that can be; give the mask as it was, the signals to take, and those no longer ignored.
 
     What was ignored when greenrun was started (nohup) stays ignored, here and in the command: a signal that is
-    blocked is kept although it is ignored, so those are not blocked. SIGCHLD is the exception: while it is ignored
-    the kernel reaps the command behind our back.
+    blocked is kept although it is ignored, so those are not blocked. SIGCHLD and SIGIO are the exceptions: while the
+    first is ignored the kernel reaps the command behind our back, and the second brings the daemon's news.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)  # Python's own doing, see spawn
-    no_longer_ignored = frozenset((signal.SIGCHLD,)) if _is_ignored(signal.SIGCHLD) else frozenset[int]()
+    no_longer_ignored = frozenset(number for number in (signal.SIGCHLD, signal.SIGIO) if _is_ignored(number))
     for number in no_longer_ignored:
         signal.signal(number, signal.SIG_DFL)
     taken = frozenset(n for n in signal.valid_signals() if not _is_ignored(n)) - {signal.SIGKILL, signal.SIGSTOP}

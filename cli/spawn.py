@@ -40,7 +40,7 @@ def spawn(
         if error.errno in _NO_PROCESS_LEFT:
             raise
         if error.errno == errno.ENOEXEC:  # a script without "#!": the shell's, as execvp(3) has it
-            script = ["/bin/sh", _resolve(command[0], environment), *command[1:]]
+            script = ["/bin/sh", resolve(command[0], environment), *command[1:]]
             return _start(script, environment, mask, file_actions, ignored)
         code = EXIT_NOT_FOUND if error.errno == errno.ENOENT else EXIT_CANNOT_INVOKE
         raise CannotRun(code, os.strerror(error.errno or errno.EINVAL)) from None
@@ -103,7 +103,7 @@ def _fork_and_exec(
     return pid
 
 
-def _resolve(name: str, environment: Mapping[bytes, bytes]) -> str:
+def resolve(name: str, environment: Mapping[bytes, bytes]) -> str:
     """Find the file that posix_spawnp found: the first executable one of that name on PATH."""
     if "/" in name:
         return name

@@ -59,4 +59,6 @@ class Provider(Protocol):
 
     name: str
 
-    def spans(self, place: Place, from_utc: datetime, to_utc: datetime) -> list[Intensity] | Unavailable: ...
+    def spans(self, place: Place, from_utc: datetime, to_utc: datetime) -> list[Intensity] | Unavailable:
+        """Give the intensities known for `place` from `from_utc` to `to_utc`, or why there are none."""
+        ...

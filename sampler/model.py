@@ -107,16 +107,30 @@ class Source(Protocol):
     slow: bool  # opened in a thread beside the loop; its devices join when it is up
     poll_seconds: float | None  # must be read this often to be right; None: at each sample
 
-    def open(self, machine: Machine) -> Opened: ...
-    def read(self) -> Sequence[Reading | None]: ...
-    def utilisation(self) -> Sequence[float | None]: ...
-    def warnings(self) -> Sequence[tuple[str | None, str]]: ...
-    def close(self) -> None: ...
+    def open(self, machine: Machine) -> Opened:
+        """Find the hardware and get hold of it."""
+        ...
+
+    def read(self) -> Sequence[Reading | None]:
+        """Read each device now."""
+        ...
+
+    def utilisation(self) -> Sequence[float | None]:
+        """Give the utilisation of each device as a fraction 0..1; empty: this source has none."""
+        ...
+
+    def warnings(self) -> Sequence[tuple[str | None, str]]:
+        """Hand over the warnings since the last call: (device id or None, sentence)."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the hardware."""
+        ...
 
 
 @dataclass(slots=True)
 class BaseSource:
-    """The defaults that most sources share: fast, read at each sample, no utilisation (fractions 0..1), warnings collected."""
+    """What most sources share: fast, read at each sample, without utilisation, warnings collected."""
 
     name: str = ""
     slow: bool = False

@@ -1,0 +1,42 @@
+"""The registry of sources: a new one takes a module here and a line in `meters`.
+
+The estimate is not in that list: it stands in for what no meter covers, so it is made after the fast sources were
+opened and the kinds of hardware still without a meter are known.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from greenrun.sampler.model import Kind, Source
+
+
+def meters() -> tuple[Source, ...]:
+    """Make one fresh instance of each source that reads a meter; none of them is open yet."""
+    from greenrun.sampler.sources.nvml import Nvml
+    from greenrun.sampler.sources.rapl import Rapl
+
+    return (
+        Rapl(),
+        Nvml(),
+    )
+
+
+def fast() -> tuple[Source, ...]:
+    """Make the meters that are read before the command starts."""
+    return tuple(source for source in meters() if not source.slow)
+
+
+def slow() -> tuple[Source, ...]:
+    """Make the meters that are opened in a thread beside the loop."""
+    return tuple(source for source in meters() if source.slow)
+
+
+def estimate(missing: Collection[Kind]) -> Source:
+    """Make the estimate for the kinds without a meter; it knows cpu and dram and passes over others."""
+    from greenrun.sampler.sources.estimate import Estimate
+
+    return Estimate(missing)

@@ -1,0 +1,64 @@
+# Everything that one does with greenrun's source tree. `make` alone lists it.
+
+PYTHON ?= python3
+VENV ?= .venv
+EPOCHS ?= 20
+PYTEST_FLAGS ?=
+
+BIN := $(VENV)/bin
+
+# Without compiled modules every start of greenrun would compile them again, and the demo would show that.
+unexport PYTHONDONTWRITEBYTECODE
+# The checker's own look for a newer version of itself is no business of a test.
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types dist bench soak clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo "  PYTHON=python3.12 chooses the interpreter that $(VENV) is made with, VENV=DIR another place for it."
+
+demo: $(VENV)/demo.installed ## train on handwritten digits under greenrun (EPOCHS=20)
+	. $(BIN)/activate && greenrun --epochs $(EPOCHS) python examples/digits.py --epochs $(EPOCHS)
+
+test: lint types ## lint, types and the whole test suite
+	$(BIN)/pytest $(PYTEST_FLAGS)
+
+lint: $(VENV)/dev.installed ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/dev.installed ## mypy (strict) and pyright
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+dist: $(VENV)/dev.installed ## build sdist and wheel, and see that no module is missing from either
+	rm -rf dist
+	$(BIN)/python -m build --quiet
+	DIST=dist $(BIN)/pytest -q tests/test_distribution.py
+	ls -l dist
+
+bench: $(VENV)/dev.installed ## measure greenrun itself: start, accuracy, its own cost, size (a quarter of an hour)
+	set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+soak: $(VENV)/dev.installed ## the tests that take longer than the suite may
+	$(BIN)/pytest -m soak --timeout 3600 $(PYTEST_FLAGS)
+
+clean: ## remove what the other targets made, the virtual environment too
+	rm -rf $(VENV) dist build .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis benchmarks/results
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps are made last, so that an interrupted installation is done again.
+$(VENV)/pip.upgraded:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	touch $@
+
+$(VENV)/demo.installed: $(VENV)/pip.upgraded pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable . --group demo
+	touch $@
+
+$(VENV)/dev.installed: $(VENV)/pip.upgraded pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable . --group dev
+	touch $@

@@ -1,0 +1,378 @@
+"""The sampler daemon's main: it wires sampler, intensity and reports, and outlives greenrun if it must.
+
+It is forked from the command line, single-threaded and before any heavy import, and shares nothing with the command:
+own session, closed descriptors, own signals. It follows the command by itself, so that killing greenrun costs nothing
+but the summary on stderr.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import select
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from greenrun.cli.jobprocess import JobProcess, is_stopped
+from greenrun.sampler.loop import Sampler
+from greenrun.sampler.model import Machine
+
+if TYPE_CHECKING:
+    from greenrun.cli.config import Config
+    from greenrun.cli.identity import Run
+    from greenrun.cli.markers import Markers
+
+MARKS_NAME = "marks"  # in the run directory; $GREENRUN_MARKS names it to the command
+_NAME = b"greenrun-daemon"  # the kernel keeps 15 bytes
+_LAST_WORD_SECONDS = 0.3  # for `exited` from the command line, once the command's end has been seen
+_LIFE_AFTER_JOB_SECONDS = 1.9  # never more than two, whatever blocks
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What the daemon is told when it is forked: descriptors are its own copies."""
+
+    config: Config
+    run: Run
+    parent_pid: int
+    control: int
+    news: int
+    marks: int | None  # where a relay writes markers
+    resume: bool  # an earlier daemon of this run has died
+
+
+def main(setup: Setup) -> NoReturn:
+    """Sample until the command ends, write the record, and be gone."""
+    status = 1
+    try:
+        _leave_the_job_alone(setup)
+        Daemon(setup).live()
+        status = 0
+    except BaseException:  # noqa: BLE001  nobody is above this; the log keeps what was measured
+        _explain(setup)
+    os._exit(status)
+
+
+def _explain(setup: Setup) -> None:
+    """Leave the reason in the run directory: stderr is the job's."""
+    import traceback
+
+    with contextlib.suppress(OSError), open(os.path.join(setup.run.run_dir, "daemon-error.txt"), "a") as file:
+        traceback.print_exc(file=file)
+
+
+def _leave_the_job_alone(setup: Setup) -> None:
+    """Become a process that no terminal, pipe, lock or signal of the job can notice."""
+    os.setsid()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)  # it ends with the job, by itself
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # greenrun may be gone when we answer
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    kept = sorted({setup.control, setup.news} | ({setup.marks} if setup.marks is not None else set()))
+    null = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        if null != standard:
+            os.dup2(null, standard)
+    low = 3
+    for descriptor in kept:
+        os.closerange(low, descriptor)
+        low = descriptor + 1
+    os.closerange(low, os.sysconf("SC_OPEN_MAX"))
+    os.chdir("/")
+    with contextlib.suppress(OSError), open("/proc/self/comm", "wb") as file:
+        file.write(_NAME)
+
+
+class Daemon:
+    """One run: opens the log, listens to greenrun, the job and the markers, and samples."""
+
+    def __init__(self, setup: Setup) -> None:
+        from greenrun.sampler.runlog import Writer
+
+        self._setup = setup
+        self._config = setup.config
+        self._run = setup.run
+        self._writer = Writer()
+        self._log_failure: str | None = None
+        machine = Machine(self._config.sysfs_root, self._config.procfs_root)
+        self._sampler = Sampler(machine, self._writer, self._config.interval, self._run.monotonic)
+        self._job: JobProcess | None = None
+        self._job_ended_at: float | None = None
+        self._heard = b""
+        self._status: list[str] | None = None  # the words of `exited`
+        self._never_started: tuple[int, str] | None = None
+        self._alone = False  # greenrun is gone
+        self._wake_reader, self._wake_writer = os.pipe()
+        self._markers: Markers | None = None
+        self._intensities: list[dict[str, Any]] = []
+        self._prepared: type[Markers] | None = None
+        self._spawned_at: float | None = None
+        self._poll = select.poll()
+
+    # --- the course of a life
+
+    def live(self) -> None:
+        """Run from the first reading to the record."""
+        earlier = self._earlier()
+        if earlier and earlier[-1]["event"] == "end":  # only the record is missing
+            self._writer.run_dir = self._run.run_dir
+            self._report()
+            return
+        self._sampler.open_fast(earlier)
+        self._make_run_dir()
+        if not earlier:
+            self._sampler.read_all()
+        self._say(b"ready")
+        self._begin_log(earlier)
+        self._sampler.open_slow(self._wake_writer)
+        preparing = threading.Thread(target=self._prepare, daemon=True)
+        preparing.start()
+        self._listen()
+        while not self._is_over():
+            self._wait_once()
+        self._begin_to_end()
+        preparing.join()
+        self._take_prepared()
+        self._end()
+
+    def _earlier(self) -> list[dict[str, object]]:
+        """Give the log that a daemon before this one has left, empty if there is none."""
+        if not self._setup.resume:
+            return []
+        from greenrun.sampler import runlog
+
+        try:
+            return runlog.read(self._run.run_dir)
+        except runlog.Unreadable:
+            return []
+
+    def _make_run_dir(self) -> None:
+        """Make the run directory and the file for markers: the command may write there at once."""
+        log_dir = os.path.dirname(self._run.run_dir)
+        try:
+            os.makedirs(log_dir, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                ignore = os.open(os.path.join(log_dir, ".gitignore"), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+                os.write(ignore, b"*\n")
+                os.close(ignore)
+            if not (self._setup.resume and os.path.isdir(self._run.run_dir)):
+                os.mkdir(self._run.run_dir, 0o700)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+            os.close(os.open(os.path.join(self._run.run_dir, MARKS_NAME), flags, 0o600))
+        except OSError as error:
+            self._log_failure = f"{error.filename or log_dir}: {os.strerror(error.errno or 0)}"
+
+    def _begin_log(self, earlier: list[dict[str, object]]) -> None:
+        if self._log_failure is None:
+            try:
+                self._writer.open(self._run.run_dir)
+            except OSError as error:
+                self._log_failure = f"{self._run.run_dir}: {os.strerror(error.errno or 0)}"
+        if earlier:
+            self._sampler.announce()
+            self._tell_gap(earlier)
+        else:
+            from greenrun.cli.startevent import start_fields
+
+            self._sampler.begin(**start_fields(self._run, self._config))
+            for warning in self._config.warnings:
+                self._sampler.warn("config", warning)
+        if self._log_failure is not None:
+            self._sampler.warn(
+                "log", f"The log directory cannot be written ({self._log_failure}); this run leaves no log."
+            )
+        self._sampler.sample()
+
+    def _tell_gap(self, earlier: list[dict[str, object]]) -> None:
+        """Say from when to when nobody measured, and what that means for each kind of device."""
+        since = max(float(event["t"]) for event in earlier)  # type: ignore[arg-type]  # runlog.read has checked it
+        now = time.monotonic() - self._run.monotonic
+        lost = [meter.device.name for meter in self._sampler.meters if not meter.bridges]
+        words = f"what {', '.join(lost)} used meanwhile is not counted" if lost else "the counters went on by themselves"
+        self._sampler.warn(
+            "gap",
+            f"The sampler was killed: nothing was measured for {now - since:.1f} s, {since:.1f} s after the start; {words}.",
+            from_t=since,
+            to_t=now,
+        )
+
+    def _prepare(self) -> None:
+        """In a thread, for these imports take tens of milliseconds: the intensity, and the code that comes later."""
+        from greenrun.cli import ending, footprint, markers  # noqa: F401  ending is only made ready
+
+        self._intensities = footprint.find(self._config, self._run.utc)
+        self._prepared = markers.Markers
+        os.write(self._wake_writer, b"p")
+
+    def _take_prepared(self) -> None:
+        """Begin with what the thread has prepared; a second call does nothing."""
+        if self._prepared is None or self._markers is not None:
+            return
+        for fields in self._intensities:
+            self._sampler.write("intensity", **fields)
+        grams_per_kwh = self._intensities[0]["grams_per_kwh"] if self._intensities else None
+        markers = self._prepared(self._sampler, self._config, grams_per_kwh, self._note)
+        marks_path = None if self._log_failure else os.path.join(self._run.run_dir, MARKS_NAME)
+        output = [f"/proc/{self._setup.parent_pid}/fd/{number}" for number in (1, 2)]
+        for descriptor in markers.open(marks_path, self._setup.marks, output):
+            self._poll.register(descriptor, select.POLLIN)
+        self._markers = markers
+        if self._spawned_at is not None:
+            markers.spawned(self._spawned_at - self._run.monotonic)
+
+    # --- listening
+
+    def _listen(self) -> None:
+        self._poll.register(self._setup.control, select.POLLIN)
+        self._poll.register(self._wake_reader, select.POLLIN)
+
+    def _wait_once(self) -> None:
+        """Sleep until something happens or a reading is due, and see to it."""
+        seconds = max(self._sampler.due() - time.monotonic(), 0.0)
+        if self._job is not None and self._job.poll_seconds is not None:
+            seconds = min(seconds, self._job.poll_seconds)
+        if self._markers is not None and self._markers.poll_seconds is not None:
+            seconds = min(seconds, self._markers.poll_seconds)
+        ready = {descriptor for descriptor, _ in self._poll.poll(seconds * 1000)}
+        if self._job is not None and (
+            self._job.descriptor in ready or (self._job.poll_seconds is not None and self._job.has_ended())
+        ):
+            self._job_ended_at = self._sampler.read_all()  # first of all: every millisecond counts for a short job
+            return
+        if self._setup.control in ready:
+            self._hear()
+        if self._wake_reader in ready:
+            os.read(self._wake_reader, 64)
+            self._sampler.take_arrived()
+            self._take_prepared()
+        if self._markers is not None:
+            self._markers.look()
+        self._sampler.tick()
+
+    def _is_over(self) -> bool:
+        return self._job_ended_at is not None or self._never_started is not None
+
+    def _hear(self) -> None:
+        data = os.read(self._setup.control, 65536)
+        if not data:
+            self._poll.unregister(self._setup.control)
+            self._alone = True
+            if self._job is None and self._never_started is None:
+                self._adopt()
+            return
+        self._heard += data
+        *lines, self._heard = self._heard.split(b"\n")
+        for line in lines:
+            word, *rest = line.decode("utf-8", "replace").split(" ")
+            if word == "spawned":
+                self._spawned(int(rest[0]), float(rest[1]))
+            elif word == "not-started":
+                self._never_started = int(rest[0]), " ".join(rest[1:])
+            elif word == "exited":
+                self._status = rest
+
+    def _spawned(self, pid: int, monotonic: float) -> None:
+        self._spawned_at = monotonic
+        if not self._setup.resume:
+            self._sampler.write("spawned", monotonic, pid=pid)
+        self._follow(pid)
+        self._sampler.sample()
+        if self._markers is not None:
+            self._markers.spawned(monotonic - self._run.monotonic)
+
+    def _follow(self, pid: int) -> None:
+        self._sampler.job_pid = pid
+        try:
+            self._job = JobProcess(pid)
+        except ProcessLookupError:
+            self._job_ended_at = self._sampler.read_all()
+            return
+        if self._job.descriptor is not None:
+            self._poll.register(self._job.descriptor, select.POLLIN)
+
+    def _adopt(self) -> None:
+        """Greenrun is gone without a word about a command: it became the command itself, or died before it."""
+        if os.getppid() == self._setup.parent_pid:
+            self._spawned(self._setup.parent_pid, time.monotonic())
+        else:
+            self._never_started = 1, "greenrun was killed before it had started the command"
+
+    def _note(self, text: str) -> None:
+        self._say(b"note " + text.encode("utf-8", "replace"))
+
+    def _say(self, line: bytes) -> None:
+        with contextlib.suppress(OSError):
+            os.write(self._setup.news, line + b"\n")
+
+    # --- the end
+
+    def _begin_to_end(self) -> None:
+        """Read once more, and see to it that nothing that follows can take long."""
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, _LIFE_AFTER_JOB_SECONDS)
+        if self._never_started is None:
+            self._sampler.sample()
+            if not self._alone and is_stopped(self._setup.parent_pid):
+                os.kill(self._setup.parent_pid, signal.SIGCONT)  # it stopped with the job, which went on and ended
+
+    def _end(self) -> None:
+        if self._never_started is not None:
+            code, reason = self._never_started
+            self._sampler.write("not-started", exit_code=code, reason=reason)
+            self._finish_log("not-started")
+        else:
+            if self._markers is not None:
+                self._markers.finish()
+            self._write_exited()
+            self._finish_log("exited")
+        self._report()
+        self._sampler.close()
+
+    def _write_exited(self) -> None:
+        """Write how the command ended: by the word of its parent, else by what the kernel still knows."""
+        deadline = time.monotonic() + _LAST_WORD_SECONDS
+        while self._status is None and not self._alone:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self._setup.control], [], [], left)[0]:
+                break
+            self._hear()
+        status, how, usage = None, "unknown", None
+        if self._status is not None:
+            status, how = int(self._status[0]), "wait"
+            self._job_ended_at = min(self._job_ended_at or math.inf, float(self._status[1]))
+            user, system, rss = (None if word == "None" else float(word) for word in self._status[2:])
+            usage = {"user_seconds": user, "system_seconds": system, "max_rss_bytes": None if rss is None else int(rss)}
+        elif self._job is not None and (status := self._job.status()) is not None:
+            how = "pidfd"
+        self._sampler.write(
+            "exited",
+            self._job_ended_at,
+            exit_code=os.WEXITSTATUS(status) if status is not None and os.WIFEXITED(status) else None,
+            signal=os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None,
+            how=how,
+            rusage=usage,
+        )
+
+    def _finish_log(self, reason: str) -> None:
+        if self._writer.failure is not None and self._log_failure is None:
+            self._sampler.warn(
+                "log", f"The run log could not be written to its end ({self._writer.failure}): it lacks the last part."
+            )
+        self._sampler.write("end", reason=reason)
+        with contextlib.suppress(OSError):
+            os.unlink(os.path.join(self._run.run_dir, MARKS_NAME))
+        self._writer.close()
+
+    def _report(self) -> None:
+        """Make the record from the log, write it beside the log, and hand the text to greenrun."""
+        from greenrun.cli.ending import conclude
+        from greenrun.cli.session import NEWLINE
+
+        text = conclude(self._writer.run_dir, self._writer.unwritten)
+        os.set_blocking(self._setup.news, True)
+        self._say(b"summary " + text.encode("utf-8", "replace").replace(b"\n", NEWLINE))
+

@@ -1,0 +1,197 @@
+"""The one table of greenrun's settings.
+
+The command line, the environment, the TOML files, the help and completion are all made from it; nothing here knows
+click. A setting called `log-dir` is the flag `--log-dir`, the variable `GREENRUN_LOG_DIR` and the TOML key `log-dir`
+(or `log_dir`).
+"""
+
+from __future__ import annotations
+
+import math
+import os.path
+from typing import TYPE_CHECKING, NamedTuple
+
+from greenrun.cli.errors import UserError
+from greenrun.cli.verbs import VERBS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Value = str | float | bool
+
+
+class Option(NamedTuple):
+    """One setting.
+
+    `check` turns the text that the user gave into a value; its ValueError carries the end of a sentence that begins
+    with the place: "must be ...". `type` is what a TOML file writes. A bool is a flag without a value.
+    """
+
+    name: str
+    type: type[str] | type[float] | type[int] | type[bool]
+    check: Callable[[str], Value]
+    help: str
+    metavar: str = ""
+    short: str = ""
+    flag: bool = True  # False: for tests and sites, not for the command line
+    project: bool = True  # may a project's file set it? It may come from a repository that nobody has read
+
+    @property
+    def key(self) -> str:
+        """The name as an identifier: log_dir."""
+        return self.name.replace("-", "_")
+
+    @property
+    def variable(self) -> str:
+        """The environment variable: GREENRUN_LOG_DIR."""
+        return "GREENRUN_" + self.key.upper()
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The words on the command line: --quiet, -q."""
+        return tuple(word for word in (f"--{self.name}", self.short) if word and self.flag)
+
+
+def number(text: str, allowed: str, low: float, high: float = math.inf) -> float:
+    """Read a finite number from low to high; `allowed` says in words what that is."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and low <= value <= high):
+        raise ValueError(f"must be {allowed}")
+    return value
+
+
+def _pue(text: str) -> float:
+    return number(text, "a number of 1 or more (what the building draws over what its machines draw)", 1.0)
+
+
+def _intensity(text: str) -> float:
+    return number(text, "a number of grams of CO2e per kWh of 0 or more", 0.0)
+
+
+def _interval(text: str) -> float:
+    # 0.05 s: RAPL counters move every millisecond, GPU ones every 20 to 100; 60 s: a busy counter may wrap in 160
+    return number(text, "a number of seconds from 0.05 to 60", 0.05, 60.0)
+
+
+def _epochs(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text) >= 1):
+        raise ValueError("must be a whole number from 1 to 999999999")
+    return int(text)
+
+
+def _directory(text: str) -> str:
+    if not text:
+        raise ValueError("must be the path of a directory")
+    return os.path.expanduser(text)  # a shell does it for words, nobody does it for a TOML file
+
+
+def _name(text: str) -> str:
+    if not text.isprintable() or not text.strip():  # invalid UTF-8 arrives as surrogates, which do not print
+        raise ValueError("must be one line of printable text")
+    return text
+
+
+def _country(text: str) -> str:
+    from greenrun.intensity.table import country_code
+
+    code = country_code(text)
+    if code is None:
+        raise ValueError("must be a country: an ISO 3166-1 code of two or three letters, or an English name")
+    return code
+
+
+def _zone(text: str) -> str:
+    from greenrun.intensity.location import zone_country
+
+    zone = text.upper()
+    if not (zone.isascii() and zone.replace("-", "").isalnum() and zone_country(zone)):
+        raise ValueError("must be a grid zone that begins with its country's two letters, such as DK-DK1")
+    return zone
+
+
+def boolean(text: str) -> bool:
+    """Read yes or no as variables tell it."""
+    if text.lower() not in {"1", "true", "yes", "0", "false", "no"}:
+        raise ValueError("must be one of 1, true, yes, 0, false, no")
+    return text.lower() in {"1", "true", "yes"}
+
+
+OPTIONS = (
+    Option("log-dir", str, _directory, "where the runs are kept; default: greenrun-logs", "DIR"),
+    Option("name", str, _name, "name of the run; default: the command's", "TEXT"),
+    Option("pue", float, _pue, "power usage effectiveness of the building, 1 or more", "NUMBER"),
+    Option("country", str, _country, "where the machine stands: DK, DNK or Denmark", "COUNTRY"),
+    Option("zone", str, _zone, "its grid zone, such as DK-DK1", "ZONE"),
+    Option("intensity", float, _intensity, "carbon intensity to use, in grams of CO2e per kWh", "G_PER_KWH"),
+    Option("interval", float, _interval, "time between samples, 0.05 to 60; default: 1", "SECONDS"),
+    Option("epochs", int, _epochs, "epochs the job will run: watch for them and predict from the first", "N"),
+    Option("quiet", bool, boolean, "no summary on stderr; the log directory has it", short="-q"),
+    Option("offline", bool, boolean, "ask no service on the network"),
+    Option("no-command", bool, boolean, "leave the command line out of the record"),
+    Option("sysfs-root", str, _directory, "where sysfs is mounted", flag=False, project=False),
+    Option("procfs-root", str, _directory, "where procfs is mounted", flag=False, project=False),
+)
+
+BY_KEY = {option.key: option for option in OPTIONS}
+BY_VARIABLE = {option.variable: option for option in OPTIONS}
+
+# Acted upon at once, and no settings.
+IMMEDIATE = {"--help", "-h", "--version"}
+
+# What greenrun itself puts into the environment of a job, so that a greenrun inside it finds them.
+MARKERS = {"GREENRUN_MARKS", "GREENRUN_RUN_ID", "GREENRUN_RUN_DIR"}
+
+# Ours to read, but not to hand on to the job.
+SECRETS = {"GREENRUN_ELECTRICITYMAPS_TOKEN"}
+
+_WITH_VALUE = {flag for option in OPTIONS for flag in option.flags if option.type is not bool}
+_WITHOUT_VALUE = IMMEDIATE | {flag for option in OPTIONS for flag in option.flags if option.type is bool}
+
+
+def split(argv: list[str]) -> tuple[list[str], list[str]]:
+    """Find where the command begins: greenrun's own words (a verb, the options, a `--`) and the command's.
+
+    It reads the words as click does, without click: a command must also run where click cannot be imported.
+    The second list is empty where there is no command. Raises UserError for an option that does not exist.
+    """
+    if argv and argv[0] in VERBS and argv[0] != "run":
+        return argv, []
+    at = 1 if argv[:1] == ["run"] else 0
+    while at < len(argv):
+        word = argv[at]
+        if not word.startswith("-") or word == "-":
+            break
+        at += 1
+        if word == "--":
+            break
+        if word in _WITH_VALUE:
+            at += 1
+        elif not _stands_alone(word):
+            raise UserError(no_such_option(word, _WITH_VALUE | _WITHOUT_VALUE, "greenrun"))
+    return argv[:at], argv[at:]
+
+
+def _stands_alone(word: str) -> bool:
+    if word.startswith("--"):
+        return word in _WITHOUT_VALUE or ("=" in word and word.partition("=")[0] in _WITH_VALUE)
+    return all(f"-{letter}" in _WITHOUT_VALUE for letter in word[1:])  # -qh
+
+
+def no_such_option(word: str, known: set[str], program: str) -> str:
+    """Say what is wrong with a word that is no option, and which of the known ones may have been meant."""
+    name, equals, _ = word.partition("=")
+    if equals and name in known:
+        return f"the option {name} takes no value"
+    near = nearest(name, known)
+    return f"there is no option {name}{f', {near} is the nearest' if near else ''} ({program} --help lists them all)"
+
+
+def nearest(word: str, known: set[str]) -> str | None:
+    """Give the known word that the user may have meant; dashes in front do not count."""
+    from difflib import get_close_matches
+
+    bare = {name.lstrip("-"): name for name in known}
+    return next((bare[name] for name in get_close_matches(word.lstrip("-"), sorted(bare), n=1)), None)

@@ -1,0 +1,147 @@
+"""Wrap one command: begin, run, end. `run` is prolog, job and epilog in one process."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import time
+from typing import TYPE_CHECKING, NoReturn
+
+from greenrun.cli import plain, signals
+from greenrun.cli.errors import EXIT_CANNOT_INVOKE, EXIT_NOT_FOUND, CannotRun
+from greenrun.cli.identity import new_run
+from greenrun.cli.spawn import resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from greenrun.cli.config import Config
+    from greenrun.cli.outcome import Outcome
+    from greenrun.cli.session import Session
+
+
+def run(config: Config, command: list[str]) -> NoReturn:
+    """Run `command` as if greenrun were not there, then tell what it cost; ends as the command ended."""
+    mask, taken, ignored = signals.take_over()
+    run_identity = new_run(config.log_dir, config.name, command)
+    environment = job_environment()
+    try:
+        from greenrun.cli.session import Session
+
+        session = Session(config, run_identity, watched=config.epochs is not None)
+    except Exception as error:  # noqa: BLE001  fail open: no process left to fork, no descriptor, whatever it is
+        say(f"greenrun: cannot measure ({_reason(error)}); running the command without.")
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        become(command)
+    environment[b"GREENRUN_RUN_ID"] = run_identity.run_id.encode()
+    environment[b"GREENRUN_RUN_DIR"] = os.fsencode(run_identity.run_dir)
+    environment[b"GREENRUN_MARKS"] = os.fsencode(os.path.join(run_identity.run_dir, "marks"))
+
+    tell = say if session.marks is None else _teller()
+
+    def started(pid: int) -> None:
+        session.spawned(pid, spawned_at)
+
+    def wake() -> None:
+        session.look()
+        _tell_notes(session, tell)
+
+    spawned_at = time.monotonic()
+    try:
+        outcome = _runner(session)(
+            command, environment, mask, taken, ignored=ignored, started=started, wake=wake
+        )
+    except CannotRun as failure:
+        session.not_started(failure.exit_code, failure.reason)
+        session.finish(taken)
+        say(f"greenrun: cannot run {command[0]!r}: {failure.reason}")
+        os._exit(failure.exit_code)
+    except OSError as error:
+        # No process can be made: the daemon follows this one, which becomes the command.
+        say(f"greenrun: cannot start another process ({_reason(error)}); no summary will follow.")
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        become(command, environment)
+    session.exited(outcome)
+    text = session.finish(taken)
+    _tell_notes(session, say)
+    if not config.quiet:
+        say(text.rstrip("\n") if text else _no_summary(run_identity.run_dir))
+    signals.leave(outcome)
+
+
+def _runner(session: Session) -> Callable[..., Outcome]:
+    if session.marks is None:
+        return plain.run
+    from functools import partial
+
+    from greenrun.cli import watch
+
+    return partial(watch.run, marks=session.marks)
+
+
+def _teller() -> Callable[[str], None]:
+    from greenrun.cli import watch
+
+    return watch.note
+
+
+def _tell_notes(session: Session, tell: Callable[[str], None]) -> None:
+    notes, session.notes = session.notes, []
+    if not session.config.quiet:
+        for note in notes:
+            tell(note)
+
+
+def _no_summary(run_dir: str) -> str:
+    return (
+        "greenrun: the sampler gave no summary in time; what it wrote is told by:\n"
+        f"  greenrun report {os.fsencode(run_dir).decode('utf-8', 'replace')}"
+    )
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno is not None:
+        return os.strerror(error.errno)
+    return f"{type(error).__name__}: {error}"
+
+
+def job_environment() -> dict[bytes, bytes]:
+    """Give the environment that the command is to have: greenrun's own, less what Python and greenrun put there.
+
+    Python sets LC_CTYPE for itself where the locale is C; what greenrun was really started with is in /proc. Tokens
+    of greenrun's are not for the job.
+    """
+    from greenrun.cli.options import SECRETS
+
+    environment = dict(os.environb)
+    if b"LC_CTYPE" in environment:
+        with contextlib.suppress(OSError), open("/proc/self/environ", "rb") as file:
+            given = file.read()
+            if given and not any(entry.startswith(b"LC_CTYPE=") for entry in given.split(b"\0")):
+                del environment[b"LC_CTYPE"]
+    for name in SECRETS:
+        environment.pop(os.fsencode(name), None)
+    return environment
+
+
+def become(command: list[str], environment: dict[bytes, bytes] | None = None) -> NoReturn:
+    """Turn this process into the command, unmeasured: with what greenrun knows, it would run the same under env."""
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        os.execvpe(command[0], command, environment or job_environment())  # noqa: S606  an argument vector, no shell
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOEXEC and command[0] != "/bin/sh":
+            become(["/bin/sh", resolve(command[0], os.environb), *command[1:]], environment)
+        say(f"greenrun: cannot run {command[0]!r}: {_reason(error)}")
+        os._exit(EXIT_NOT_FOUND if isinstance(error, (FileNotFoundError, ValueError)) else EXIT_CANNOT_INVOKE)
+
+
+def say(text: str) -> None:
+    """Tell the user on stderr, and only there; that it is closed or full is no error of the job's."""
+    data = text.encode("utf-8", "backslashreplace") + b"\n"
+    with contextlib.suppress(OSError):
+        while data:
+            data = data[os.write(2, data) :]

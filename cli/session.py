@@ -1,0 +1,203 @@
+"""begin, spawn, end: the life of one measured run as its parent sees it.
+
+Only the daemon touches the log directory. The two talk over two pipes: control, on which the daemon hears `spawned`
+and `exited` (and, by end of file, that greenrun is gone), and news, on which it answers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import signal
+import time
+from typing import TYPE_CHECKING
+
+from greenrun.cli import signals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from greenrun.cli.config import Config
+    from greenrun.cli.identity import Run
+    from greenrun.cli.outcome import Outcome
+
+READY_WAIT_SECONDS = 0.25  # the job does not wait longer for the daemon
+END_WAIT_SECONDS = 2.0  # nor does its end
+_MOST_DAEMONS = 4  # one that dies is replaced; one that keeps dying is not
+NEWLINE = b"\x1e"  # stands for the line ends of a summary, for news comes in lines
+_LOWEST_DESCRIPTOR = 3  # a closed stdin, stdout or stderr must not become one of our pipes
+
+
+class Session:
+    """A run that is being measured. Nothing here raises for what breaks in the daemon: the job goes on."""
+
+    def __init__(self, config: Config, run: Run, *, watched: bool) -> None:
+        """Fork the daemon and wait for it to be ready, at most a quarter of a second.
+
+        Raises OSError where no process or pipe can be made.
+        """
+        self.config = config
+        self.run = run
+        self.notes: list[str] = []
+        self.summary: str | None = None
+        self.marks: int | None = None  # where a relay writes markers
+        self._marks_reader: int | None = None
+        self._ready = False
+        self._news = b""
+        self._said: list[bytes] = []
+        self._daemons = 0
+        if watched:
+            self._marks_reader, self.marks = _pipe()
+            os.set_blocking(self.marks, False)
+        self._start_daemon(resume=False)
+        self._wait(READY_WAIT_SECONDS, lambda: self._ready)
+        self._wake_by_signal()
+
+    def _start_daemon(self, *, resume: bool) -> None:
+        control_reader, self._control = _pipe()
+        self._news_reader, news = _pipe()
+        self._daemons += 1
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                from greenrun.cli import daemon
+
+                daemon.main(
+                    daemon.Setup(
+                        config=self.config,
+                        run=self.run,
+                        parent_pid=parent,
+                        control=control_reader,
+                        news=news,
+                        marks=self._marks_reader,
+                        resume=resume,
+                    )
+                )
+            finally:
+                os._exit(1)
+        self.daemon_pid = pid
+        os.close(control_reader)
+        os.close(news)
+        os.set_blocking(self._news_reader, False)
+        os.set_blocking(self._control, False)  # a stopped daemon must not stop us
+
+    def _wake_by_signal(self) -> None:
+        """Have SIGIO tell when there is news, so that one wait serves signals, children and the daemon."""
+        fcntl.fcntl(self._news_reader, fcntl.F_SETOWN, os.getpid())
+        flags = fcntl.fcntl(self._news_reader, fcntl.F_GETFL)
+        fcntl.fcntl(self._news_reader, fcntl.F_SETFL, flags | os.O_ASYNC)
+
+    # --- what the daemon hears
+
+    def spawned(self, pid: int, monotonic: float) -> None:
+        """Tell that the command runs; `monotonic` is the time just before it was started."""
+        self._say(f"spawned {pid} {monotonic!r}")
+
+    def not_started(self, exit_code: int, reason: str) -> None:
+        """Tell that there is no command to measure."""
+        self._say(f"not-started {exit_code} {reason}")
+
+    def exited(self, outcome: Outcome) -> None:
+        """Tell how the command ended, which only its parent knows for certain."""
+        usage = f"{outcome.user_seconds} {outcome.system_seconds} {outcome.max_rss_bytes}"
+        self._say(f"exited {outcome.status} {time.monotonic()!r} {usage}")
+
+    def _say(self, line: str) -> None:
+        data = line.encode() + b"\n"
+        self._said.append(data)
+        with contextlib.suppress(OSError):
+            os.write(self._control, data)
+
+    # --- what it answers
+
+    def look(self) -> None:
+        """Take the news that is there now; replace a daemon that has died."""
+        while True:
+            try:
+                data = os.read(self._news_reader, 65536)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self._replace_daemon()
+                return
+            self._news += data
+            *lines, self._news = self._news.split(b"\n")
+            for line in lines:
+                self._hear(line)
+
+    def _hear(self, line: bytes) -> None:
+        word, _, rest = line.partition(b" ")
+        if word == b"ready":
+            self._ready = True
+        elif word == b"note":
+            self.notes.append(rest.decode("utf-8", "replace"))
+        elif word == b"summary":
+            self.summary = rest.replace(NEWLINE, b"\n").decode("utf-8", "replace")
+
+    def _replace_daemon(self) -> None:
+        """Fork another daemon that goes on with the log, unless this one has done its work or they keep dying."""
+        os.close(self._news_reader)
+        os.close(self._control)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self.daemon_pid, os.WNOHANG)
+        if self.summary is not None or self._daemons >= _MOST_DAEMONS:
+            self._news_reader = self._control = -1
+            return
+        try:
+            self._start_daemon(resume=True)
+        except OSError:
+            self._news_reader = self._control = -1
+            return
+        self._news = b""
+        self._wake_by_signal()
+        for data in self._said:
+            with contextlib.suppress(OSError):
+                os.write(self._control, data)
+
+    def finish(self, taken: frozenset[int]) -> str | None:
+        """Wait for the summary, at most two seconds, and give its text; None if there is none.
+
+        A signal that would end a program ends the wait at once: the command is over, and greenrun only reports.
+        """
+        deadline = time.monotonic() + END_WAIT_SECONDS
+        self.look()
+        while self.summary is None and self._news_reader >= 0:
+            left = deadline - time.monotonic()
+            info = signal.sigtimedwait(taken, max(left, 0))
+            if info is None or (info.si_signo not in signals.HARMLESS):
+                break
+            self.look()
+        if self.summary is None:
+            # It has had its time; a daemon that is stopped or hangs must not stay behind.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.daemon_pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self.daemon_pid, os.WNOHANG)
+        return self.summary
+
+    def _wait(self, seconds: float, done: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + seconds
+        while not done() and self._news_reader >= 0:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self._news_reader], [], [], left)[0]:
+                return
+            self.look()
+
+
+def _pipe() -> tuple[int, int]:
+    """Make a pipe whose ends are not inherited and stay clear of the standard descriptors."""
+    reader, writer = os.pipe()
+    return _above(reader), _above(writer)
+
+
+def _above(descriptor: int) -> int:
+    if descriptor >= _LOWEST_DESCRIPTOR:
+        return descriptor
+    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _LOWEST_DESCRIPTOR)
+    os.close(descriptor)
+    return moved

@@ -1,0 +1,73 @@
+"""What the run log says of the run, the machine and the surroundings when it starts."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from greenrun import __version__
+from greenrun.cli.identity import RECORDED_VARIABLES, mask_secrets
+
+if TYPE_CHECKING:
+    from greenrun.cli.config import Config
+    from greenrun.cli.identity import Run
+from greenrun.sampler.runlog import SCHEMA
+
+
+def start_fields(run: Run, config: Config) -> dict[str, Any]:
+    """Give the fields of the `start` event that are not the sampler's."""
+    fields: dict[str, Any] = {
+        "schema": SCHEMA,
+        "greenrun": __version__,
+        "run_id": run.run_id,
+        "parent_run_id": os.environ.get("GREENRUN_RUN_ID"),
+        "name": run.name,
+        "command": None,
+        "host": os.uname().nodename,
+        "user": _user(),
+        "cwd": text(run.cwd),
+        "machine": {"kernel": os.uname().release, "architecture": os.uname().machine, "cpus": os.cpu_count()},
+        "environment": {name: text(os.environ[name]) for name in RECORDED_VARIABLES if name in os.environ},
+        "config": {
+            "pue": config.pue,
+            "country": config.country,
+            "zone": config.zone,
+            "intensity": config.intensity,
+            "interval_seconds": config.interval,
+            "epochs": config.epochs,
+            "offline": config.offline,
+        },
+        "utc": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(run.utc)) + f".{int(run.utc % 1 * 1000):03d}Z",
+        "boot_id": _boot_id(),
+    }
+    if config.record_command:
+        command = mask_secrets(run.command)
+        fields["command"] = [text(argument) for argument in command]
+        if fields["command"] != command:
+            import base64
+
+            fields["command_base64"] = [base64.b64encode(os.fsencode(argument)).decode() for argument in command]
+    return fields
+
+
+def text(value: str) -> str:
+    """Give text that is valid Unicode: bytes that are not UTF-8 become U+FFFD."""
+    return os.fsencode(value).decode("utf-8", "replace")
+
+
+def _user() -> str | None:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user without a name
+        return None
+
+
+def _boot_id() -> str | None:
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read().strip()
+    except OSError:
+        return None

@@ -1,0 +1,83 @@
+"""Run the command with its output relayed, so that epochs can be found in what it prints.
+
+Only what is a terminal or a pipe is relayed, and only where watching was asked for; the daemon follows regular files
+by reading them. greenrun puts the relay in the place of its own descriptors while the command runs. So the command
+inherits it, and what greenrun itself says in between takes its turn among the command's own lines.
+
+- `relay`: a process for each pipe moves the bytes. Killing greenrun does not cost the job its output.
+- `terminal`: a pseudo-terminal stands in for the user's; `keeper` is the process behind it, the command's parent.
+- `scan`: looks for epochs in bytes that have been forwarded already.
+
+What a relay cannot keep:
+
+- Killed with SIGKILL it takes the output with it: the command gets SIGPIPE at its next write, SIGHUP on a terminal.
+- A process that outlives the command and still writes gets SIGPIPE, or EIO on a terminal, once the command has ended.
+- A pipe holds 64 KiB more than without greenrun before the command is made to wait.
+- Programs that share the user's terminal by its name (tmux, `tty`, `who`) see another name; keys typed ahead that
+  the command did not read are lost when it ends.
+- On a terminal the command is a child of the keeper, in a session of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import termios
+from typing import TYPE_CHECKING
+
+from greenrun.cli import plain
+from greenrun.cli.watch import relay, terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from greenrun.cli.outcome import Outcome
+
+
+def can_relay() -> bool:
+    """Whether stdout or stderr is something that must be relayed to be watched."""
+    return bool(relay.pipes()) or terminal.find() is not None
+
+
+def run(
+    command: Sequence[str],
+    environment: Mapping[bytes, bytes],
+    mask: Iterable[int],
+    taken: frozenset[int],
+    *,
+    ignored: Iterable[int],
+    started: Callable[[int], None],
+    wake: Callable[[], None],
+    marks: int,
+) -> Outcome:
+    """Do as `plain.run` does, with stdout and stderr watched.
+
+    `marks` is the writing end of a non-blocking pipe to the daemon, for marker lines. Raises CannotRun, and OSError
+    where no process or pipe can be made.
+    """
+    relays = relay.install(marks)
+    try:
+        screen = terminal.open_screen()
+        if screen is None:
+            return plain.run(command, environment, mask, taken, ignored=ignored, started=started, wake=wake)
+        with screen:
+            return screen.run(
+                command, environment, mask, taken, ignored=ignored, started=started, wake=wake, marks=marks
+            )
+    finally:
+        relays.finish(taken)
+
+
+def note(text: str) -> None:
+    """Say something on stderr while the command runs: on a terminal between empty space, whatever mode it is in."""
+    with contextlib.suppress(OSError):
+        os.write(2, _line(text).encode("utf-8", "replace"))
+
+
+def _line(text: str) -> str:
+    try:
+        translates = termios.tcgetattr(2)[1] & termios.OPOST
+    except termios.error:
+        return text + "\n"  # not a terminal
+    # The cursor may stand anywhere, behind half a progress bar for one.
+    return f"\n{text}\n" if translates else f"\r\n{text}\r\n"

@@ -1,0 +1,134 @@
+"""Relay a pipe: a process of its own reads what the command writes, forwards it and looks for epochs."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import signal
+import stat
+
+from greenrun.cli import signals
+from greenrun.cli.watch.descriptors import Replaced, close_all_but
+from greenrun.cli.watch.scan import Watcher
+
+_PIECE_BYTES = 64 * 1024
+_ENDED = b"."  # on the control pipe: the command has ended, forward what is there and go
+
+
+def pipes() -> list[list[int]]:
+    """Group stdout and stderr by the pipe that they write to: [[1, 2]] where both are one, so that order is kept."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    for number in (1, 2):
+        try:
+            status = os.fstat(number)
+            writable = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+        except OSError:
+            continue  # closed
+        if stat.S_ISFIFO(status.st_mode) and writable:
+            groups.setdefault((status.st_dev, status.st_ino), []).append(number)
+    return list(groups.values())
+
+
+class Relays:
+    """The relay processes of one run."""
+
+    def __init__(self) -> None:
+        self._processes: dict[int, int] = {}  # process id: the writing end of its control pipe
+        self._replaced: list[Replaced] = []
+
+    def start(self, numbers: list[int], marks: int) -> None:
+        """Put a relay between these descriptors of greenrun's, which are one pipe, and that pipe."""
+        source, stand_in = os.pipe()
+        control, control_writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                close_all_but({source, control, numbers[0], marks})
+                os.set_blocking(source, False)
+                watcher = Watcher(marks)
+                forward(source, numbers[0], control, watcher)
+                # Whoever still writes must learn at once that nobody reads any more.
+                os.close(source)
+                watcher.finish()
+            finally:
+                os._exit(0)
+        self._processes[pid] = control_writer
+        os.close(source)
+        os.close(control)
+        self._replaced.append(Replaced(stand_in, numbers))
+        os.close(stand_in)
+
+    def finish(self, taken: frozenset[int]) -> None:
+        """Have the relays forward what is left and wait for them; a signal that would end a program ends the wait."""
+        for replaced in self._replaced:
+            replaced.restore()
+        for control in self._processes.values():
+            with contextlib.suppress(BrokenPipeError):
+                os.write(control, _ENDED)
+            os.close(control)
+        while self._any_is_left():
+            if signal.sigwaitinfo(taken).si_signo not in signals.HARMLESS:
+                return
+
+    def _any_is_left(self) -> bool:
+        for pid in list(self._processes):
+            try:
+                ended = os.waitpid(pid, os.WNOHANG)[0] == pid
+            except ChildProcessError:
+                ended = True  # reaped along with other children
+            if ended:
+                del self._processes[pid]
+        return bool(self._processes)
+
+
+def install(marks: int) -> Relays:
+    """Start a relay for each pipe among stdout and stderr. Raises OSError where no process or pipe can be made."""
+    relays = Relays()
+    for numbers in pipes():
+        relays.start(numbers, marks)
+    return relays
+
+
+def forward(source: int, target: int, control: int, watcher: Watcher) -> None:
+    """Move bytes from `source` to `target` until all writers are gone, the reader is, or the command has ended.
+
+    A slow reader makes this wait, and with it the command, as a pipe does.
+    """
+    poll = select.poll()
+    poll.register(source, select.POLLIN)
+    poll.register(control, select.POLLIN)
+    poll.register(target, 0)  # tells when its reader goes, also while nothing is written
+    ended = False
+    while True:
+        ready = {} if ended else dict(poll.poll())
+        if ready.get(target, 0) & select.POLLERR:
+            return
+        if control in ready:
+            poll.unregister(control)  # closed without a word: greenrun was killed, but the job goes on
+            ended = os.read(control, 1) == _ENDED
+        if not (ended or source in ready):
+            continue
+        try:
+            data = os.read(source, _PIECE_BYTES)
+            if not data:
+                return
+            write_all(target, data)
+        except BlockingIOError:  # empty
+            if ended:
+                return
+            continue
+        except OSError:
+            return
+        watcher.see(data)
+
+
+def write_all(target: int, data: bytes) -> None:
+    """Write everything, waiting as long as it takes, also where somebody made the descriptor non-blocking."""
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(target, view) :]
+        except BlockingIOError:
+            select.select([], [target], [])

@@ -1,0 +1,268 @@
+"""Put a pseudo-terminal in the place of the user's terminal: greenrun's side of it.
+
+greenrun stays in the shell's session: it is what the shell stops, continues and waits for. The keeper leads the new
+session, owns the command and moves the bytes. The two talk over two pipes of text lines:
+
+    orders   `signal N one|group`, `resume FOREGROUND LISTEN` (0 or 1 each), `size`
+    reports  `started PID`, `cannot CODE REASON`, `stopped N`, `ended STATUS USER SYSTEM MAXRSS`
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import stat
+import termios
+from typing import TYPE_CHECKING
+
+from greenrun.cli import signals
+from greenrun.cli.errors import CannotRun
+from greenrun.cli.outcome import Outcome
+from greenrun.cli.watch.descriptors import Replaced
+from greenrun.cli.watch.keeper import Keeper
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from types import TracebackType
+
+_FOREGROUND_CHECK_SECONDS = 0.5  # a shell that brings a running job to the foreground tells nobody
+# What the terminal sends to our process group; the command is in another one and has to get it from us.
+_FROM_THE_TERMINAL = frozenset((signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP))
+_BACKGROUND_STOPS = frozenset((signal.SIGTTIN, signal.SIGTTOU))
+
+
+def find() -> int | None:
+    """Give the descriptor of stdout or stderr, whichever first is a terminal; None if neither is."""
+    return next((number for number in (1, 2) if os.isatty(number)), None)
+
+
+def open_screen() -> Screen | None:
+    """Make a pseudo-terminal for the terminal that stdout or stderr is.
+
+    None if neither is one, or if this machine has no pseudo-terminals left: then the command has the user's own.
+    """
+    user = find()
+    if user is None:
+        return None
+    try:
+        master, slave = os.openpty()
+    except OSError:
+        return None
+    return Screen(user, master, slave)
+
+
+class Screen:
+    """A pseudo-terminal between the user's terminal `user` and a command; made ready by entering it with `with`."""
+
+    def __init__(self, user: int, master: int, slave: int) -> None:
+        self._master = master
+        self._slave = slave
+        self._user = os.dup(user)
+        self._listening = self._is_in_foreground()
+        device = os.fstat(user).st_rdev
+        numbers = [n for n in (0, 1, 2) if _is_terminal(n, device)]
+        self._keyboard = next((os.dup(n) for n in numbers if _is_open_for(n, os.O_RDONLY)), None)
+        # In a pipeline the keys that make signals are meant for all of it, so the terminal must go on to make them.
+        self._alone = {0, 1} <= set(numbers)
+        self._copy_settings()
+        self._replaced = Replaced(slave, numbers)
+        self._orders = -1
+        self._reports = -1
+        self._unread = b""
+        self._keeper_pid = 0
+        self._keeper_status: int | None = None
+        self._pid: int | None = None
+
+    def __enter__(self) -> Screen:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._replaced.restore()
+        for descriptor in (self._master, self._slave, self._user, self._keyboard, self._orders, self._reports):
+            if descriptor is not None and descriptor >= 0:
+                os.close(descriptor)
+
+    def run(
+        self,
+        command: Sequence[str],
+        environment: Mapping[bytes, bytes],
+        mask: Iterable[int],
+        taken: frozenset[int],
+        *,
+        ignored: Iterable[int],
+        started: Callable[[int], None],
+        wake: Callable[[], None],
+        marks: int,
+    ) -> Outcome:
+        """Do as `plain.run` does, with the command behind the keeper."""
+        orders, self._orders = os.pipe()
+        self._reports, reports = os.pipe()
+        _tell_by_signal(self._reports)
+        self._keeper_pid = os.fork()
+        if self._keeper_pid == 0:
+            try:
+                keeper = Keeper(
+                    master=self._master,
+                    slave=self._slave,
+                    screen=self._user,
+                    keyboard=self._keyboard,
+                    alone=self._alone,
+                    orders=orders,
+                    reports=reports,
+                    marks=marks,
+                )
+                keeper.run(command, environment, mask, ignored=ignored, listen=self._listening)
+            finally:
+                os._exit(1)
+        os.close(orders)
+        os.close(reports)
+        os.set_blocking(self._orders, False)  # a keeper that was stopped must not stop us
+        while True:
+            outcome = self._hear_reports(started)
+            if outcome is not None:
+                return outcome
+            self._take_signal(taken, wake)
+
+    # --- what the keeper tells
+
+    def _hear_reports(self, started: Callable[[int], None]) -> Outcome | None:
+        while True:
+            try:
+                data = os.read(self._reports, 4096)
+            except BlockingIOError:
+                return None
+            if not data:
+                return self._keeper_is_gone()
+            *lines, self._unread = (self._unread + data).split(b"\n")
+            for line in lines:
+                outcome = self._hear(line.decode(), started)
+                if outcome is not None:
+                    return outcome
+
+    def _hear(self, line: str, started: Callable[[int], None]) -> Outcome | None:
+        word, _, rest = line.partition(" ")
+        if word == "started":
+            self._pid = int(rest)
+            started(self._pid)
+        elif word == "cannot":
+            code, _, reason = rest.partition(" ")
+            raise CannotRun(int(code), reason)
+        elif word == "failed":
+            raise OSError(int(rest), os.strerror(int(rest)))
+        elif word == "stopped":
+            self._stop(int(rest))
+        elif word == "ended":
+            status, user_seconds, system_seconds, max_rss_bytes = rest.split()
+            return Outcome(int(status), float(user_seconds), float(system_seconds), int(max_rss_bytes))
+        return None
+
+    def _keeper_is_gone(self) -> Outcome:
+        """Nobody can tell any more how the command ended; losing the terminal is what ends it: give the keeper's end."""
+        if self._keeper_status is None:
+            with contextlib.suppress(ChildProcessError):
+                self._keeper_status = os.waitpid(self._keeper_pid, 0)[1]
+        return Outcome(signal.SIGHUP if self._keeper_status is None else self._keeper_status)
+
+    # --- signals
+
+    def _take_signal(self, taken: frozenset[int], wake: Callable[[], None]) -> None:
+        if self._listening:
+            info = signal.sigwaitinfo(taken)
+        else:
+            timed = signal.sigtimedwait(taken, _FOREGROUND_CHECK_SECONDS)
+            if timed is None:
+                if self._is_in_foreground():
+                    self._resume()
+                return
+            info = timed
+        number = info.si_signo
+        if number == signal.SIGIO and info.si_code > 0:
+            wake()
+        elif number == signal.SIGCHLD:
+            self._reap()
+        elif number == signal.SIGWINCH:
+            self._order("size")
+        elif number == signal.SIGCONT:
+            self._resume()
+        elif info.si_code > 0:
+            if number in _FROM_THE_TERMINAL:
+                self._order(f"signal {number} group")
+        elif self._pid is None or signals.is_for_the_command(info, self._pid):
+            self._order(f"signal {number} one")
+
+    def _reap(self) -> None:
+        """Reap the keeper, and what else greenrun may have inherited as PID 1."""
+        with contextlib.suppress(ChildProcessError):
+            while (child := os.waitpid(-1, os.WNOHANG))[0]:
+                if child[0] == self._keeper_pid:
+                    self._keeper_status = child[1]
+
+    def _stop(self, number: int) -> None:
+        """Stop as the command was stopped; the keeper has given the terminal back already."""
+        if number in _BACKGROUND_STOPS and self._is_in_foreground():
+            self._resume()  # it wanted the terminal before it was told that it has it
+            return
+        if not signals.has_terminal():
+            self._order("resume 1 0")
+            return
+        if number == signal.SIGSTOP:
+            os.kill(os.getpid(), number)
+        else:
+            # To the whole group, as the terminal would: a script or a make around greenrun stops with it.
+            os.killpg(0, number)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+            signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+        if signal.sigtimedwait({signal.SIGCONT}, 0) is None and not self._is_in_foreground():
+            # We did not stop: nobody is there to continue us (an orphaned group). The command shall not try again.
+            self._order("resume 1 0")
+            return
+        self._resume()
+
+    def _resume(self) -> None:
+        self._listening = self._is_in_foreground()
+        self._order(f"resume {self._listening:d} {self._listening:d}")
+
+    def _order(self, line: str) -> None:
+        with contextlib.suppress(BlockingIOError, BrokenPipeError):
+            os.write(self._orders, line.encode() + b"\n")
+
+    def _is_in_foreground(self) -> bool:
+        """Whether the terminal is ours to read; one that is not our controlling terminal is nobody else's either."""
+        try:
+            return os.tcgetpgrp(self._user) == os.getpgrp()
+        except OSError:
+            return True
+
+    def _copy_settings(self) -> None:
+        """Give the pseudo-terminal the settings and the size of the user's."""
+        with contextlib.suppress(OSError, termios.error):
+            copy_size(self._user, self._slave)
+            if self._listening:  # in the background the settings are those of whoever is in the foreground
+                termios.tcsetattr(self._slave, termios.TCSANOW, termios.tcgetattr(self._user))
+            if not self._alone:  # others write to the user's terminal too, so it goes on to make the line ends
+                settings = termios.tcgetattr(self._slave)
+                settings[1] &= ~termios.OPOST
+                termios.tcsetattr(self._slave, termios.TCSANOW, settings)
+
+
+def _tell_by_signal(descriptor: int) -> None:
+    """Have SIGIO tell when there is something to read."""
+    fcntl.fcntl(descriptor, fcntl.F_SETOWN, os.getpid())
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_ASYNC | os.O_NONBLOCK)
+
+
+def _is_terminal(number: int, device: int) -> bool:
+    try:
+        status = os.fstat(number)
+    except OSError:
+        return False  # closed
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == device
+
+
+def _is_open_for(number: int, mode: int) -> bool:
+    return fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE in (mode, os.O_RDWR)

@@ -1,0 +1,105 @@
+"""What makes a record less than complete: stretches that were not measured, and the sentences that say so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from greenrun.reports.energy import MISSING_SHARE, Measured, missing_seconds
+from greenrun.reports.life import first, is_number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from greenrun.reports.life import Life
+    from greenrun.reports.record import Event, Gap, IntensityUsed, RunStatus, Warned
+
+_UNMEASURED = ("gap", "reset")  # the log's warnings whose stretch is in no total
+
+
+def gaps(events: Sequence[Event], life: Life, devices: Sequence[Measured]) -> list[Gap]:
+    """Give the stretches of the command's life in which a device, or where it is None everything, was not measured."""
+    found: list[Gap] = []
+    for event in events:
+        if event["event"] == "warning" and event["code"] in _UNMEASURED and is_number(event.get("from_t")):
+            to_t = event["to_t"] if is_number(event.get("to_t")) else life.end
+            from_t = max(event["from_t"], life.begin)
+            if min(to_t, life.end) > from_t:
+                found.append(_gap(event.get("device"), from_t, min(to_t, life.end), event["code"], life))
+    told = [(gap["from"], gap["from"] + gap["duration_seconds"]) for gap in found if gap["device"] is None]
+    for device in devices:
+        if device.energy_joules is None:
+            continue
+        if device.from_t is not None and not device.filled_joules:
+            found.append(_gap(device.entry["id"], life.begin, device.from_t, "late", life))
+        if device.until_t is not None and not any(a <= device.until_t - life.begin < b for a, b in told):
+            found.append(_gap(device.entry["id"], device.until_t, life.end, "ended", life))
+    return found
+
+
+def _gap(device: str | None, from_t: float, to_t: float, code: str, life: Life) -> Gap:
+    return {"device": device, "from": from_t - life.begin, "duration_seconds": to_t - from_t, "code": code}
+
+
+def status(life: Life | None, devices: Sequence[Measured], found: Sequence[Gap]) -> RunStatus:
+    """Tell whether the figures hold the whole run, a part of it, or nothing since it was never started."""
+    if life is None:
+        return "not-started"
+    unread = any(device.energy_joules is None and device.entry["counted"] for device in devices)
+    missing = any(gap["duration_seconds"] > missing_seconds(life) for gap in found)
+    lost = any(device.until_t is not None for device in devices)
+    return "partial" if unread or missing or lost or not life.ended or not devices else "complete"
+
+
+def warnings(
+    events: Sequence[Event],
+    life: Life | None,
+    devices: Sequence[Measured],
+    found: Sequence[Gap],
+    used: IntensityUsed,
+) -> list[Warned]:
+    """Give the log's warnings and those that the account has to add, one sentence each."""
+    out: list[Warned] = [
+        {"code": event["code"], "message": event["message"]} for event in events if event["event"] == "warning"
+    ]
+    if life is None:
+        not_started = first(events, "not-started")
+        reason = not_started["reason"] if not_started else "The log ends before the command was started."
+        return [*out, {"code": "not-started", "message": reason}]
+    lost = {event.get("device") for event in events if event["event"] == "warning" and event["code"] == "lost"}
+    out += _of_life(life, devices)
+    for device in devices:
+        out += _of_device(device, life)
+    for gap in found:
+        if gap["code"] == "ended" and gap["device"] not in lost:
+            sentence = f"{gap['device']} was not read after {gap['from']:.1f} s; its energy from there on is missing."
+            out.append({"code": "gap", "message": sentence})
+    if used["grams_per_kwh"] is None:
+        sentence = "No carbon intensity is known for the whole run, so its CO2e is unknown."
+        out.append({"code": "intensity", "message": sentence})
+    return out
+
+
+def _of_life(life: Life, devices: Sequence[Measured]) -> Iterator[Warned]:
+    if not life.ended:
+        sentence = f"The end of the command was not seen; the figures reach to {life.duration_seconds:.1f} s."
+        yield {"code": "killed", "message": sentence}
+    if not devices:
+        yield {"code": "unread", "message": "No device was measured or estimated, so the energy is unknown."}
+
+
+def _of_device(device: Measured, life: Life) -> Iterator[Warned]:
+    name = device.entry["id"]
+    if device.energy_joules is None:
+        sentence = f"{name} gave no reading while the command ran; its energy is not in the figures."
+        yield {"code": "unread", "message": sentence}
+    elif device.from_t is not None:
+        late_seconds = device.from_t - life.begin
+        if not device.filled_joules:
+            sentence = f"{name} was first read after {late_seconds:.1f} s; its energy before that is missing."
+            yield {"code": "late", "message": sentence}
+        elif late_seconds > MISSING_SHARE * life.duration_seconds:
+            sentence = (
+                f"{name} was first read after {late_seconds:.1f} s; its power in the first seconds after that fills "
+                "the stretch before."
+            )
+            yield {"code": "late", "message": sentence}

@@ -1,0 +1,189 @@
+"""The run record: the document that summary.json holds, schema 1. docs/summary.md tells what each field means.
+
+Every moment in it is in seconds since the command was spawned; unknown is None, never 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypedDict
+
+from greenrun.intensity.model import Basis
+from greenrun.sampler.model import Kind, Method
+
+SCHEMA = 1
+
+RunStatus = Literal["complete", "partial", "not-started"]
+PueSource = Literal["told", "assumed", "what-if"]
+Marker = Literal["output", "marks"]
+
+
+class Device(TypedDict):
+    """One device's share of the energy; `counted` is False for one that stands beside the total."""
+
+    id: str
+    kind: Kind
+    name: str
+    source: str
+    method: Method
+    energy_joules: float | None
+    uncertainty_percent: float | None
+    counted: bool
+    trusted: bool
+    note: str
+    from_t: float | None
+    until_t: float | None
+    filled_joules: float
+
+
+class Energy(TypedDict):
+    """Joules by kind of device, None where no device of the kind was measured; `total` is their sum."""
+
+    cpu: float | None
+    dram: float | None
+    gpu: float | None
+    other: float | None
+    total: float | None
+
+
+class Span(TypedDict):
+    """A stretch of time with one intensity, and the facility's energy and emissions in it."""
+
+    from_utc: str
+    to_utc: str
+    grams_per_kwh: float | None
+    basis: Basis | None
+    source: str | None
+    zone: str | None
+    country: str | None
+    year: int | None
+    uncertainty_percent: float | None
+    estimated: bool
+    note: str
+    facility_energy_kwh: float | None
+    co2e_grams: float | None
+
+
+class IntensityUsed(TypedDict):
+    """The intensity over the whole run, weighted by energy; a field is None where the spans do not agree on it."""
+
+    grams_per_kwh: float | None
+    basis: Basis | None
+    source: str | None
+    zone: str | None
+    country: str | None
+    year: int | None
+    uncertainty_percent: float | None
+    note: str
+    how: str | None
+    spans: list[Span]
+
+
+# "from" is a word of Python's own, hence not a class
+Epoch = TypedDict(
+    "Epoch", {"n": int, "from": float, "duration_seconds": float, "energy_joules": float | None, "marker": Marker}
+)
+Gap = TypedDict("Gap", {"device": str | None, "from": float, "duration_seconds": float, "code": str})
+
+
+class Range(TypedDict):
+    """A predicted value with the ends of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Made(TypedDict):
+    """One prediction of the whole job, made after an epoch."""
+
+    after_epoch: int
+    epochs: int
+    duration_seconds: Range | None
+    energy_joules: Range | None
+    co2e_grams: Range | None
+
+
+class Amounts(TypedDict):
+    """What the job took in the end, or by how many per cent the first prediction was off (signed)."""
+
+    duration_seconds: float | None
+    energy_joules: float | None
+    co2e_grams: float | None
+
+
+class Prediction(TypedDict):
+    """All predictions, what came of them, and the signed error of the first."""
+
+    made: list[Made]
+    actual: Amounts
+    error_percent: Amounts
+
+
+class Finding(TypedDict):
+    """What a source found out about one piece of hardware, and what the user can do about it."""
+
+    source: str
+    subject: str
+    status: str
+    sentence: str
+    remedy: str
+
+
+class Warned(TypedDict):
+    """Something that makes the figures less sure, as a sentence."""
+
+    code: str
+    message: str
+
+
+class Usage(TypedDict):
+    """What the command used: CPU seconds of user and system together, and its largest resident set."""
+
+    cpu_seconds: float | None
+    max_rss_bytes: int | None
+
+
+class Record(TypedDict):
+    """The whole document."""
+
+    schema: int
+    greenrun: str
+    run_id: str
+    parent_run_id: str | None
+    status: RunStatus
+    scope: Literal["node"]
+    command: list[str] | None
+    command_base64: list[str] | None
+    exit_code: int | None
+    signal: int | None
+    started_at: str
+    duration_seconds: float | None
+    suspended_seconds: float
+    host: str | None
+    user: str | None
+    name: str | None
+    job: dict[str, str] | None
+    tags: dict[str, str]
+    metrics: dict[str, float | None]
+    devices: list[Device]
+    energy_joules: Energy
+    job_energy_joules: float | None
+    energy_kwh: float | None
+    uncertainty_percent: float | None
+    pue: float
+    pue_source: PueSource
+    facility_energy_kwh: float | None
+    intensity: IntensityUsed
+    co2e_grams: float | None
+    co2e_low_grams: float | None
+    co2e_high_grams: float | None
+    epochs: list[Epoch]
+    prediction: Prediction | None
+    findings: list[Finding]
+    gaps: list[Gap]
+    warnings: list[Warned]
+    usage: Usage
+
+
+Event = dict[str, Any]
+"""An event of the run log, as docs/run-log.md describes it."""

@@ -1,0 +1,332 @@
+"""The daemon's heart: which source is read when, and when a line goes into the run log.
+
+The sampler owns no clock loop of its own: it says when it next wants to be called (`due`), and the daemon, which also
+listens to the command line and to the command, calls it then.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from greenrun.sampler import sources
+from greenrun.sampler.meter import Meter
+from greenrun.sampler.model import Device, Kind, Machine
+from greenrun.sampler.usage import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from greenrun.sampler.model import Finding, Opened, Source
+    from greenrun.sampler.runlog import Event, Writer
+
+# The log thins itself: lines come each elapsed / 2000, a minute apart at most, about 18,000 in a week.
+_LINES_BEFORE_THINNING = 2000
+_LONGEST_LINE_GAP_SECONDS = 60.0
+# A 32-bit RAPL counter of 65.5 kJ wraps in 2.7 minutes at 400 W: read it well before.
+LONGEST_READ_GAP_SECONDS = 30.0
+_LAST_JSON_SECONDS = 10.0
+_RETRY_LATER_SECONDS = 10.0
+_UTILISATION_SECONDS = 1.0  # NVML calls take a lock that the job's own calls need too
+_SCAN_BUDGET = 3000  # a scan of /proc may take one part in so many of the time: 0.03 % of a core
+_QUARTER_HOUR_SECONDS = 900
+_CLOCK_STEP_SECONDS = 0.5
+
+
+class Sampler:
+    """Reads the sources, runs the meters and writes `device`, `sample`, `clock` and `warning` events.
+
+    `started` is CLOCK_MONOTONIC at the start of the run: every `t` in the log counts from it.
+    """
+
+    def __init__(self, machine: Machine, writer: Writer, interval_seconds: float, started: float) -> None:
+        self.started = started
+        self.meters: list[Meter] = []
+        self.from_t: list[float] = []
+        self.findings: list[Finding] = []
+        self.job_pid: int | None = None
+        self._machine = machine
+        self._writer = writer
+        self._interval = interval_seconds
+        self._open: list[tuple[Source, list[Meter], list[float]]] = []  # source, its meters, [when to read it next]
+        self._announced = 0  # how many meters the log knows
+        self._usage = Usage(machine)
+        self._cpu_base = self._usage.machine_cpu_seconds()
+        self._job: tuple[float, int] | None = None
+        self._next_scan = 0.0
+        self._next_utilisation = 0.0
+        self._utilisation: dict[str, float | None] = {}
+        self._next_line = 0.0
+        self._next_last = started + _LAST_JSON_SECONDS
+        self._later: list[tuple[float, Source]] = []
+        self._opening: list[Source] = []
+        self._arrived: list[tuple[Source, Opened]] = []
+        self._wake = -1
+        self._clock_base = _clock_offsets()
+        self._clock_told = (0.0, 0.0)
+
+    # --- opening
+
+    def open_fast(self, earlier: Sequence[Event] = ()) -> None:
+        """Open and read what answers at once; an estimate stands in for kinds without a meter.
+
+        `earlier` is the log of a sampler of this run that died: its counters bridge the time since.
+        """
+        self._take_over(earlier)
+        for source in sources.fast():
+            self._join(source, source.open(self._machine))
+        metered = {meter.device.kind for _, meters, _ in self._open for meter in meters if meter.device.counted}
+        missing = frozenset[Kind](("cpu", "dram")) - metered
+        if missing:
+            source = sources.estimate(missing)
+            self._join(source, source.open(self._machine))
+
+    def _take_over(self, earlier: Sequence[Event]) -> None:
+        names = set(Device.__dataclass_fields__)
+        last: Event | None = None
+        for event in earlier:
+            if event["event"] == "start" and event["cpu_base"] is not None:
+                self._cpu_base = tuple(event["cpu_base"])
+            if event["event"] in ("start", "device"):
+                for device in event["devices"]:
+                    self.meters.append(Meter(Device(**{name: device[name] for name in names})))
+                    self.from_t.append(device["from_t"])
+            elif event["event"] == "sample":
+                last = event
+        self._announced = len(self.meters)
+        if last is not None:
+            for meter, joules, raw in zip(self.meters, last["j"], last["raw"], strict=False):
+                if joules is not None:
+                    meter.resume(self.started + last["t"], joules, raw)
+
+    def open_slow(self, wake: int) -> None:
+        """Begin to open what may take seconds, each in a thread; a byte to `wake` says that one is up."""
+        self._wake = wake
+        for source in sources.slow():
+            self._begin_opening(source)
+
+    def _begin_opening(self, source: Source) -> None:
+        import threading
+
+        self._opening.append(source)
+        threading.Thread(target=self._open_in_thread, args=(source,), daemon=True).start()
+
+    def _open_in_thread(self, source: Source) -> None:
+        opened = source.open(self._machine)
+        self._arrived.append((source, opened))
+        os.write(self._wake, b"o")
+
+    def take_arrived(self) -> None:
+        """Let the sources that came up since the last call join."""
+        while self._arrived:
+            source, opened = self._arrived.pop(0)
+            self._opening.remove(source)
+            self._join(source, opened)
+        self.announce()
+
+    def _join(self, source: Source, opened: Opened) -> None:
+        now = time.monotonic()
+        by_id = {meter.device.id: meter for meter in self.meters}
+        mine: list[Meter] = []
+        for device in opened.devices:
+            meter = by_id.get(device.id)
+            if meter is None:
+                meter = Meter(device)
+                self.meters.append(meter)
+                self.from_t.append(now - self.started)
+            mine.append(meter)
+        self.findings.extend(opened.findings)
+        if opened.later is not None:
+            self._later.append((now + _RETRY_LATER_SECONDS, opened.later))
+        if mine:
+            self._open.append((source, mine, [now]))
+            self._read(self._open[-1])
+        if self._announced:
+            self._warn_of_findings(opened.findings)
+
+    def announce(self) -> None:
+        """Write the devices that the log does not know yet; the first ones stand in `start`."""
+        new = self.described()[self._announced :]
+        self._announced = len(self.meters)
+        if new:
+            self._write("device", devices=new)
+            self.sample()
+
+    def described(self) -> list[Event]:
+        """Give the devices as the log describes them; the log then knows them."""
+        return [
+            {**asdict(meter.device), "from_t": round(from_t, 6)}
+            for meter, from_t in zip(self.meters, self.from_t, strict=True)
+        ]
+
+    def begin(self, **fields: object) -> None:
+        """Write the `start` event: the devices and findings of now, and what the caller knows of the run."""
+        self._announced = len(self.meters)
+        self._writer.append(
+            {
+                "event": "start",
+                "t": 0.0,
+                **fields,
+                "monotonic": self.started,
+                "boottime": time.clock_gettime(time.CLOCK_BOOTTIME),
+                "cpu_base": self._cpu_base,
+                "devices": self.described(),
+                "findings": [asdict(finding) for finding in self.findings],
+            }
+        )
+        self._warn_of_findings(self.findings)
+
+    def _warn_of_findings(self, findings: Iterable[Finding]) -> None:
+        for finding in findings:
+            if finding.status in ("forbidden", "broken"):
+                self.warn("source", f"{finding.sentence} {finding.remedy}".strip())
+
+    # --- reading
+
+    def due(self) -> float:
+        """Give the CLOCK_MONOTONIC time at which `tick` wants to be called next."""
+        times = [due[0] for _, _, due in self._open]
+        times.append(self._next_line)
+        times.extend(when for when, _ in self._later)
+        return min(times)
+
+    def tick(self) -> None:
+        """Read what is due, and write a line if one is."""
+        now = time.monotonic()
+        for entry in self._open:
+            if entry[2][0] <= now:
+                self._read(entry)
+        for when, source in self._later:
+            if when <= now:
+                self._later.remove((when, source))
+                self._begin_opening(source)
+                break
+        if now >= self._next_line:
+            self.sample()
+
+    def read_all(self) -> float:
+        """Read every source and give the CLOCK_MONOTONIC time in the middle of it."""
+        before = time.monotonic()
+        for entry in self._open:
+            self._read(entry)
+        return (before + time.monotonic()) / 2
+
+    def _read(self, entry: tuple[Source, list[Meter], list[float]]) -> None:
+        source, meters, due = entry
+        now = time.monotonic()
+        gap = source.poll_seconds or min(self._interval, LONGEST_READ_GAP_SECONDS)
+        # Keep the rhythm, but never catch up on what a stop or suspend has missed.
+        due[0] = due[0] + gap if due[0] + gap > now else now + gap
+        for meter, reading in zip(meters, source.read(), strict=True):
+            meter.update(reading)
+
+    # --- writing
+
+    def sample(self) -> None:
+        """Read everything and write one line."""
+        middle = self.read_all()
+        event = self._line(middle)
+        self._tell_troubles()
+        self._tell_clock(middle)
+        self._writer.append(event)
+        elapsed = middle - self.started
+        gap = min(max(self._interval, elapsed / _LINES_BEFORE_THINNING), _LONGEST_LINE_GAP_SECONDS)
+        self._next_line = min(middle + gap, middle + _until_quarter_hour(time.time()))
+        if middle >= self._next_last:
+            self._writer.keep_last(event)
+            self._next_last = middle + _LAST_JSON_SECONDS
+
+    def _line(self, now: float) -> Event:
+        event: Event = {
+            "event": "sample",
+            "t": round(now - self.started, 6),
+            "j": [None if meter.joules is None else round(meter.joules, 4) for meter in self.meters],
+            "raw": [meter.raw_microjoules for meter in self.meters],
+        }
+        self._scan_job(now)
+        cpu = self._usage.machine_cpu_seconds()
+        if cpu is not None and self._cpu_base is not None:
+            busy, total = (round(a - b, 2) for a, b in zip(cpu, self._cpu_base, strict=True))
+            event["cpu"] = [None if self._job is None else round(self._job[0], 2), busy, total]
+        memory = self._usage.memory()
+        if memory is not None:
+            event["mem"] = [None if self._job is None else self._job[1], *memory]
+        gpus = [meter.device.id for meter in self.meters if meter.device.kind == "gpu"]
+        if gpus:
+            self._read_utilisation(now)
+            event["gpu"] = [[self._utilisation.get(gpu), None] for gpu in gpus]
+        return event
+
+    def _scan_job(self, now: float) -> None:
+        """Look for the command's processes, as seldom as the time that it takes demands."""
+        if self.job_pid is None or now < self._next_scan:
+            return
+        found = self._usage.job(self.job_pid)
+        cost = time.monotonic() - now
+        self._next_scan = now + cost * _SCAN_BUDGET
+        if found is not None:
+            self._job = found
+
+    def _read_utilisation(self, now: float) -> None:
+        if now < self._next_utilisation:
+            return
+        self._next_utilisation = now + _UTILISATION_SECONDS
+        for source, meters, _ in self._open:
+            for meter, value in zip(meters, source.utilisation(), strict=False):
+                self._utilisation[meter.device.id] = value
+
+    def _tell_troubles(self) -> None:
+        for source, _, _ in self._open:
+            for device_id, sentence in source.warnings():
+                self.warn("lost", sentence, device=device_id)
+        for meter in self.meters:
+            for trouble in meter.troubles():
+                self.warn(
+                    trouble.code,
+                    trouble.sentence,
+                    device=meter.device.id,
+                    from_t=trouble.from_t - self.started,
+                    to_t=trouble.to_t - self.started,
+                )
+
+    def _tell_clock(self, now: float) -> None:
+        step, suspended = (a - b for a, b in zip(_clock_offsets(), self._clock_base, strict=True))
+        told_step, told_suspended = self._clock_told
+        if abs(step - told_step) > _CLOCK_STEP_SECONDS or suspended - told_suspended > _CLOCK_STEP_SECONDS:
+            self._clock_told = (step, suspended)
+            self._write("clock", now, utc_step_seconds=round(step, 3), suspended_seconds=round(suspended, 3))
+
+    def warn(
+        self, code: str, message: str, *, device: str | None = None, from_t: float | None = None, to_t: float | None = None
+    ) -> None:
+        """Write a warning: one sentence for the user."""
+        self._write("warning", code=code, message=message, device=device, from_t=from_t, to_t=to_t)
+
+    def write(self, event: str, at: float | None = None, **fields: object) -> None:
+        """Write any other event, `at` a CLOCK_MONOTONIC time, or now."""
+        self._write(event, at, **fields)
+
+    def _write(self, event: str, at: float | None = None, /, **fields: object) -> None:
+        t = (time.monotonic() if at is None else at) - self.started
+        self._writer.append({"event": event, "t": round(max(t, 0.0), 6), **fields})
+
+    def total_joules(self) -> float:
+        """Give the cumulative joules of all devices that count, as last read."""
+        return sum(meter.joules or 0.0 for meter in self.meters if meter.device.counted)
+
+    def close(self) -> None:
+        """Let go of the hardware."""
+        for source, _, _ in self._open:
+            source.close()
+
+
+def _clock_offsets() -> tuple[float, float]:
+    """Give by how much UTC and CLOCK_BOOTTIME are ahead of CLOCK_MONOTONIC; only changes of it mean something."""
+    monotonic = time.monotonic()
+    return time.time() - monotonic, time.clock_gettime(time.CLOCK_BOOTTIME) - monotonic
+
+
+def _until_quarter_hour(utc: float) -> float:
+    return _QUARTER_HOUR_SECONDS - utc % _QUARTER_HOUR_SECONDS

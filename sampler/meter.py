@@ -1,0 +1,129 @@
+"""The meter: any sequence of readings becomes cumulative joules, or a warning, never a wrong number in silence.
+
+Pure: no clock, no files. Cumulative totals make every later step simple: a lost line loses nothing, and any two lines
+give the exact energy between them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from greenrun.sampler.model import Counter, Power
+
+if TYPE_CHECKING:
+    from greenrun.sampler.model import Device, Reading
+
+Code = Literal["reset", "ambiguous", "gap"]
+
+# A power is polled ten times a second; across a longer silence than this the trapezoid would be a guess.
+LONGEST_POWER_GAP_SECONDS = 5.0
+# Counters move in steps (RAPL about every millisecond, NVML every 20 to 100 ms): over a shorter interval than this a
+# step can look like an impossible power.
+_STEP_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A stretch of time in which the meter could not know: why, from when to when (CLOCK_MONOTONIC seconds)."""
+
+    code: Code
+    from_t: float
+    to_t: float
+    sentence: str
+
+
+@dataclass(slots=True)
+class Meter:
+    """The cumulative joules of one device since its first reading; `joules` is None before it."""
+
+    device: Device
+    joules: float | None = None
+    raw_microjoules: int | None = None
+    read_at: float | None = None
+    _microjoules: int = 0
+    _watts: float = 0.0
+    _troubles: list[Trouble] = field(default_factory=list)
+
+    def update(self, reading: Reading | None) -> None:
+        """Take one more reading; None (it failed this time) keeps the last good one."""
+        if isinstance(reading, Counter):
+            self._count(reading)
+        elif isinstance(reading, Power):
+            self._integrate(reading)
+
+    def resume(self, t: float, joules: float, raw_microjoules: int | None) -> None:
+        """Go on from what an earlier sampler had reached at `t`.
+
+        A hardware counter went on counting and bridges the time since then; for other methods that time is lost, and
+        `bridges` is False.
+        """
+        self.joules = joules
+        self._microjoules = round(joules * 1e6)
+        if self.bridges:
+            self.read_at, self.raw_microjoules = t, raw_microjoules
+
+    @property
+    def bridges(self) -> bool:
+        """Whether the device counts on by itself while nobody reads it."""
+        return self.device.method == "counter"
+
+    def troubles(self) -> list[Trouble]:
+        """Hand over the troubles since the last call."""
+        out, self._troubles = self._troubles, []
+        return out
+
+    def _count(self, reading: Counter) -> None:
+        before, since = self.raw_microjoules, self.read_at
+        self.raw_microjoules, self.read_at = reading.microjoules, reading.t
+        if self.joules is None:
+            self.joules = 0.0
+        if before is None or since is None:
+            return
+        delta, trouble = difference(self.device, before, since, reading)
+        if trouble is not None:
+            self._troubles.append(trouble)
+        self._microjoules += delta  # whole microjoules: no rounding piles up over a week of samples
+        self.joules = self._microjoules / 1e6
+
+    def _integrate(self, reading: Power) -> None:
+        watts, since = self._watts, self.read_at
+        if not 0 <= reading.watts <= self.device.max_watts:
+            return  # nonsense: as if this reading had failed
+        self._watts, self.read_at = reading.watts, reading.t
+        if self.joules is None or since is None:
+            self.joules = self.joules or 0.0
+            return
+        seconds = reading.t - since
+        if seconds > LONGEST_POWER_GAP_SECONDS:
+            sentence = f"The power of {self.device.name} was not read for {seconds:.0f} s; that stretch is not counted."
+            self._troubles.append(Trouble("gap", since, reading.t, sentence))
+        elif seconds > 0:
+            self.joules += (watts + reading.watts) / 2 * seconds
+
+
+def difference(device: Device, before: int, since: float, now: Counter) -> tuple[int, Trouble | None]:
+    """Give the microjoules between two counter readings, and what is doubtful about them.
+
+    A smaller value is a wrap if the power it implies is possible, else the counter was reset: that interval is
+    dropped. A stretch so long that the counter could have wrapped twice at the device's highest power is ambiguous:
+    the smallest possible answer is taken, and said to be that.
+    """
+    seconds = now.t - since
+    delta = now.microjoules - before
+    if device.span_microjoules is not None:
+        delta %= device.span_microjoules + 1
+    possible = device.max_watts * max(seconds, _STEP_SECONDS) * 1e6
+    if not 0 <= delta <= possible:
+        sentence = (
+            f"The counter of {device.name} went from {before / 1e6:.1f} J to {now.microjoules / 1e6:.1f} J within "
+            f"{seconds:.1f} s, which no such device can use: it was reset, and that interval is not counted."
+        )
+        return 0, Trouble("reset", since, now.t, sentence)
+    if device.span_microjoules is not None and delta + device.span_microjoules + 1 <= possible:
+        sentence = (
+            f"The counter of {device.name} was not read for {seconds:.0f} s and may have wrapped more than once; "
+            f"the smallest possible energy is counted."
+        )
+        return delta, Trouble("ambiguous", since, now.t, sentence)
+    return delta, None

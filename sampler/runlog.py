@@ -1,0 +1,153 @@
+"""The run log: append-only JSON Lines, one writer. docs/run-log.md describes the events."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from typing import Any
+
+Event = dict[str, Any]
+
+SCHEMA = 1
+LOG_NAME = "run.jsonl"
+LAST_NAME = "last.json"
+_LARGEST_LINE = 4 * 1024 * 1024  # a longer line is no run log of ours, whatever it is
+
+
+class Unreadable(Exception):  # noqa: N818  the name is the sentence's predicate
+    """A file that is no run log, or no longer one: one sentence that says which and why."""
+
+
+class Writer:
+    """Appends events to the log of one run and never raises: a full disk must not end the measuring.
+
+    What cannot be written is kept in memory (`unwritten`), so that the record at the end still knows it.
+    """
+
+    def __init__(self) -> None:
+        self.run_dir: str | None = None
+        self.unwritten: list[Event] = []
+        self.failure: str | None = None
+        self._file = -1
+
+    def open(self, run_dir: str) -> None:
+        """Open the log in `run_dir`, made by the caller; what was kept so far goes into it first."""
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._file = os.open(os.path.join(run_dir, LOG_NAME), flags, 0o600)
+        self.run_dir = run_dir
+        kept, self.unwritten = self.unwritten, []
+        for event in kept:
+            self.append(event)
+
+    def fail(self, reason: str) -> None:
+        """From now on keep everything in memory, for this reason."""
+        self.failure = reason
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def append(self, event: Event) -> None:
+        """Write one event as one line, in one write, so that a reader never sees half of it for long."""
+        if self._file >= 0:
+            line = encode(event)
+            try:
+                written = os.write(self._file, line)
+                if written < len(line):
+                    # The disk is full: take the torn line back, or the reader loses it and the next one too.
+                    os.ftruncate(self._file, os.fstat(self._file).st_size - written)
+                    os.write(self._file, line)
+                return
+            except OSError as error:
+                self.fail(os.strerror(error.errno or 0))
+        self.unwritten.append(event)
+
+    def keep_last(self, event: Event) -> None:
+        """Replace last.json: lines grow up to a minute apart, and SIGKILL must not cost that much."""
+        if self._file >= 0 and self.run_dir is not None:
+            with contextlib.suppress(OSError):
+                replace(os.path.join(self.run_dir, LAST_NAME), encode(event))
+
+    def close(self) -> None:
+        """End the log: last.json has nothing to add any more."""
+        if self.run_dir is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(os.path.join(self.run_dir, LAST_NAME))
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+def encode(event: Event) -> bytes:
+    """Give the line of an event; arguments that are not UTF-8 become U+FFFD."""
+    text = json.dumps(event, separators=(",", ":"), ensure_ascii=False)
+    return text.encode("utf-8", "replace") + b"\n"
+
+
+def replace(path: str, data: bytes) -> None:
+    """Write a file so that a reader sees the old one or the new one, never half of it; only its owner may read it."""
+    temporary = f"{path}.{os.getpid()}.tmp"
+    try:
+        file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(file, view) :]
+        finally:
+            os.close(file)
+        os.replace(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def read(run_dir: str) -> list[Event]:
+    """Give the events of the run in `run_dir`, complete or killed; a last line that was cut off is left out.
+
+    The newest sample of last.json is added where the log ends before it. Raises Unreadable.
+    """
+    path = os.path.join(run_dir, LOG_NAME)
+    events: list[Event] = []
+    try:
+        with open(path, "rb") as file:
+            for number, line in enumerate(file, 1):
+                event = _decode(line)
+                if event is None:
+                    if not line.endswith(b"\n"):
+                        break  # the writer was killed in the middle of it
+                    raise Unreadable(f"{path}, line {number}: not an event of a run log; the file is damaged.")
+                events.append(event)
+    except OSError as error:
+        raise Unreadable(f"{path} cannot be read: {os.strerror(error.errno or 0)}.") from None
+    if not events or events[0]["event"] != "start":
+        raise Unreadable(f"{path} does not begin with the start of a run: there is nothing to tell.")
+    if events[0].get("schema") != SCHEMA:
+        raise Unreadable(f"{path} is of schema {events[0].get('schema')!r}; this greenrun reads schema {SCHEMA}.")
+    return _with_last(events, os.path.join(run_dir, LAST_NAME))
+
+
+def _with_last(events: list[Event], path: str) -> list[Event]:
+    if events[-1]["event"] == "end":
+        return events
+    try:
+        with open(path, "rb") as file:
+            last = _decode(file.read(_LARGEST_LINE))
+    except OSError:
+        return events
+    if last is not None and last["t"] > max(event["t"] for event in events):
+        events.append(last)
+    return events
+
+
+def _decode(line: bytes) -> Event | None:
+    if len(line) > _LARGEST_LINE:
+        return None
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+        return None
+    t = event.get("t")
+    return event if isinstance(t, (int, float)) and not isinstance(t, bool) and t == t else None

@@ -1,0 +1,60 @@
+"""Fixtures: the simulated machine, a command that knows its own life, and greenrun as it is installed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# The simulated machine is imported as `machine`, by tests and benchmarks alike; it is no part of the package.
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from machine.command import Greenrun  # noqa: E402  only importable after the line above
+from machine.layouts import two_sockets_two_gpus  # noqa: E402  as above
+from machine.simulated import SimulatedMachine  # noqa: E402  as above
+from machine.stamp import Stamp  # noqa: E402  as above
+
+
+@pytest.fixture
+def simulated(tmp_path: Path) -> Iterator[Callable[..., SimulatedMachine]]:
+    """Make simulated machines: `simulated(packages=[...], gpus=[...])` is running when it comes back."""
+    with ExitStack() as stack:
+        count = 0
+
+        def make(**parts: Any) -> SimulatedMachine:
+            nonlocal count
+            count += 1
+            return stack.enter_context(SimulatedMachine(tmp_path / f"machine-{count}", **parts))
+
+        yield make
+
+
+@pytest.fixture
+def two_sockets(tmp_path: Path) -> Iterator[SimulatedMachine]:
+    """Give a running server: two packages with dram, psys, mmio, a wrap, a GPU with an energy counter and one without."""
+    with two_sockets_two_gpus(tmp_path / "two-sockets") as machine:
+        yield machine
+
+
+@pytest.fixture
+def stamp(tmp_path: Path) -> Stamp:
+    """Give a command that knows when it began and ended."""
+    return Stamp(str(tmp_path / "stamp"))
+
+
+@pytest.fixture
+def greenrun(tmp_path: Path) -> Greenrun:
+    """Give the installed greenrun: `greenrun("--name", "x", "true", env=machine.environment)` runs it."""
+    return Greenrun(tmp_path / "greenrun")
+
+
+@pytest.fixture
+def no_leftovers(greenrun: Greenrun) -> Iterator[None]:
+    """Fail the test if greenrun left a process, a temporary file or a socket behind."""
+    yield
+    assert greenrun.leftovers() == []
