@@ -112,7 +112,7 @@ def _environment(environ: Mapping[str, str], warnings: list[str]) -> _Layer:
             continue
         option = options.BY_VARIABLE.get(variable)
         if option is None:
-            near = options.nearest(variable, set(options.BY_VARIABLE))
+            near = options.nearest(variable, set(options.BY_VARIABLE), prefix="GREENRUN_")
             warnings.append(f"{variable} is no variable of greenrun's{f', {near} is the nearest' if near else ''}")
         elif text:  # an empty variable is how many systems say "not set"
             layer[option.key] = _Setting(variable, _checked(option, text, variable))

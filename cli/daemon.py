@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 MARKS_NAME = "marks"  # in the run directory; $GREENRUN_MARKS names it to the command
 _NAME = b"greenrun-daemon"  # the kernel keeps 15 bytes
 _LAST_WORD_SECONDS = 0.3  # for `exited` from the command line, once the command's end has been seen
+_SLOW_SOURCES_FIRST_SECONDS = 0.1
 _LIFE_AFTER_JOB_SECONDS = 1.9  # never more than two, whatever blocks
 
 
@@ -201,7 +202,11 @@ class Daemon:
         )
 
     def _prepare(self) -> None:
-        """In a thread, for these imports take tens of milliseconds: the intensity, and the code that comes later."""
+        """In a thread, for these imports take tens of milliseconds: the intensity, and the code that comes later.
+
+        The slow sources go first: what a GPU used before it was read is lost.
+        """
+        self._sampler.wait_for_slow(_SLOW_SOURCES_FIRST_SECONDS)
         from greenrun.cli import ending, footprint, markers  # noqa: F401  ending is only made ready
 
         self._intensities = footprint.find(self._config, self._run.utc)

@@ -6,7 +6,8 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from greenrun.reports import account, jsonfile, terminal
+from greenrun.reports import jsonfile, terminal
+from greenrun.reports.account import account
 from greenrun.sampler import runlog
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ def conclude(run_dir: str | None, unwritten: list[runlog.Event]) -> str:
     runlog.Unreadable where neither tells of a run.
     """
     events = [*(runlog.read(run_dir) if run_dir is not None else ()), *unwritten]
-    record = account.account(events)
-    text = terminal.render(record, run_dir)
+    record = account(events)
+    text = terminal.render(record, run_dir=run_dir)
     if run_dir is not None:
         _write(run_dir, record, text)
     return text

@@ -185,13 +185,13 @@ def no_such_option(word: str, known: set[str], program: str) -> str:
     name, equals, _ = word.partition("=")
     if equals and name in known:
         return f"the option {name} takes no value"
-    near = nearest(name, known)
+    near = nearest(name, known, prefix="--")
     return f"there is no option {name}{f', {near} is the nearest' if near else ''} ({program} --help lists them all)"
 
 
-def nearest(word: str, known: set[str]) -> str | None:
-    """Give the known word that the user may have meant; dashes in front do not count."""
+def nearest(word: str, known: set[str], prefix: str) -> str | None:
+    """Give the known word that the user may have meant; the prefix that all share makes no word near another."""
     from difflib import get_close_matches
 
-    bare = {name.lstrip("-"): name for name in known}
-    return next((bare[name] for name in get_close_matches(word.lstrip("-"), sorted(bare), n=1)), None)
+    bare = {name.removeprefix(prefix): name for name in known}
+    return next((bare[name] for name in get_close_matches(word.removeprefix(prefix), sorted(bare), n=1)), None)

@@ -56,11 +56,10 @@ def account(events: Sequence[Event], what_if: WhatIf | None = None) -> Record:
     gaps = doubts.gaps(events, lived, devices) if lived else []
     status = doubts.status(lived, devices, gaps)
     complete = status == "complete"
-    told_anew = what_if != WhatIf()  # then the predicted grams were made with figures that hold no more
     actual: Amounts = {
         "duration_seconds": lived.duration_seconds if lived and lived.ended else None,
         "energy_joules": total_joules if complete else None,
-        "co2e_grams": grams if complete and not told_anew else None,
+        "co2e_grams": grams if complete else None,
     }
     ending = first(events, "not-started" if lived is None else "exited") or {}
     return {
@@ -96,7 +95,7 @@ def account(events: Sequence[Event], what_if: WhatIf | None = None) -> Record:
         "co2e_low_grams": low_grams,
         "co2e_high_grams": high_grams,
         "epochs": epochs(events, lived, devices) if lived else [],
-        "prediction": prediction(events, actual),
+        "prediction": prediction(events, actual, anew=what_if != WhatIf()),
         "findings": [finding for event in events for finding in event.get("findings") or ()],
         "gaps": gaps,
         "warnings": doubts.warnings(events, lived, devices, gaps, used),

@@ -61,8 +61,8 @@ class Curve:
         return self._joules[before] + share * (self._joules[after] - self._joules[before])
 
     def between(self, from_t: float, to_t: float) -> float:
-        """Give the joules from one moment to another."""
-        return self.at(to_t) - self.at(from_t)
+        """Give the joules from one moment to a later one; interpolation may miss 0 by the last digit."""
+        return max(0.0, self.at(to_t) - self.at(from_t))
 
     def started_at(self, t: float, joules: float) -> Curve:
         """Give a curve that begins at an earlier `t`, with `joules` from there to the first point."""
@@ -142,7 +142,7 @@ def _measure(entry: Event, curve: Curve | None, life: Life, lost: dict[Any, floa
     until_t = min(curve.last_t, lost.get(entry["id"], math.inf))
     if curve.between(until_t, life.end) > 0.0:  # it came back
         until_t = curve.last_t
-    own_joules = energy_joules - filled_joules
+    own_joules = max(0.0, energy_joules - filled_joules)
     return Measured(
         entry=entry,
         curve=curve,

@@ -57,8 +57,11 @@ def _stretches(marks: Sequence[Event], life: Life) -> Iterator[tuple[int, float,
         yield running, boundary, life.end
 
 
-def prediction(events: Sequence[Event], actual: Amounts) -> Prediction | None:
-    """Give all predictions and the signed error of the first, in per cent of what it was; None if there were none."""
+def prediction(events: Sequence[Event], actual: Amounts, *, anew: bool) -> Prediction | None:
+    """Give all predictions and the signed error of the first, in per cent of what it was; None if there were none.
+
+    `anew`: PUE or intensity are not those of the run, so that the grams predicted then say nothing now.
+    """
     made = [event for event in events if event["event"] == "prediction"]
     if not made:
         return None
@@ -74,7 +77,7 @@ def prediction(events: Sequence[Event], actual: Amounts) -> Prediction | None:
                 "epochs": event["epochs"],
                 "duration_seconds": event.get("duration_seconds"),
                 "energy_joules": event.get("energy_joules"),
-                "co2e_grams": event.get("co2e_grams"),
+                "co2e_grams": None if anew else event.get("co2e_grams"),
             }
             for event in made
         ],
@@ -82,6 +85,6 @@ def prediction(events: Sequence[Event], actual: Amounts) -> Prediction | None:
         "error_percent": {
             "duration_seconds": error_percent(earliest.get("duration_seconds"), actual["duration_seconds"]),
             "energy_joules": error_percent(earliest.get("energy_joules"), actual["energy_joules"]),
-            "co2e_grams": error_percent(earliest.get("co2e_grams"), actual["co2e_grams"]),
+            "co2e_grams": None if anew else error_percent(earliest.get("co2e_grams"), actual["co2e_grams"]),
         },
     }

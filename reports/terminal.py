@@ -1,7 +1,7 @@
-"""The record as text for a terminal and for summary.txt: plain, short, and at most as wide as asked for.
+"""The record as text for a terminal and for summary.txt: plain, short, and no wider than asked for.
 
-Every figure comes with its unit, how it was come by and how sure it is. The first lines say what matters most: how
-the command ended, and whether anything was measured at all.
+Every figure comes with its unit, how it was come by and how sure it is (+- is the half-width of a 95 % interval). The
+first lines say what matters most: how the command ended, and whether anything was measured at all.
 """
 
 from __future__ import annotations
@@ -12,71 +12,76 @@ from typing import TYPE_CHECKING, Any
 from greenrun.reports import units
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from greenrun.reports.record import Device, Record
 
-_LABEL_WIDTH = 12
+_TEXT_COLUMN = 14
 _PREFIX = "greenrun: "
 
 _KINDS = {"cpu": "CPU", "dram": "memory", "gpu": "GPU", "other": "other"}
-_METHODS = {"counter": "counted by the hardware", "power": "from polled power", "estimate": "estimated"}
+_METHODS = {"counter": "counted by the hardware", "power": "from its power, polled", "estimate": "estimated"}
+_PUE_SOURCES = {
+    "told": "as told",
+    "assumed": "assumed, since nobody told it (--pue)",
+    "what-if": "as this report was asked",
+}
+_AMOUNTS = {"duration_seconds": units.duration, "energy_joules": units.energy, "co2e_grams": units.mass}
+
+_Entry = tuple[str, str]  # a label, indented where it belongs to the one above, and its text
 
 
-def render(record: Record, width: int = 80, run_dir: str | None = None) -> str:
-    """Give the summary, lines of at most `width` columns. The path `run_dir` is never cut: it is there to be copied."""
-    lines = textwrap.wrap(_PREFIX + _clean(_headline(record)), width, subsequent_indent="  ")
+def render(record: Record, run_dir: str | None = None, width: int = 80) -> str:
+    """Give the summary in lines of at most `width` columns; only the path `run_dir` is never cut, to be copied."""
+    lines = _wrap(_PREFIX, "  ", _headline(record), width)
     for label, text in _entries(record):
-        lines += textwrap.wrap(
-            _clean(text),
-            width,
-            initial_indent=f"  {label:{_LABEL_WIDTH - 2}}",
-            subsequent_indent=" " * _LABEL_WIDTH,
-            break_on_hyphens=False,
-        )
+        lines += _wrap(f"  {label:{_TEXT_COLUMN - 2}}", " " * _TEXT_COLUMN, text, width)
     if run_dir is not None:
-        lines.append(f"  {'log':{_LABEL_WIDTH - 2}}{_clean(run_dir)}")
-    return "\n".join(lines) + "\n"
+        lines.append(f"  {'log':{_TEXT_COLUMN - 2}}{_clean(run_dir)}")
+    return "\n".join(lines).replace(units.NO_BREAK, " ") + "\n"
 
 
 def prediction_line(prediction: Mapping[str, Any]) -> str:
-    """Give the line for a `prediction` event, while the command runs."""
+    """Give the line that tells a `prediction` event while the command runs."""
     amounts = [
-        f"{_amount(key, prediction[key]['value'])} ({_range(key, prediction[key]['low'], prediction[key]['high'])})"
-        for key in _AMOUNTS
-        if prediction.get(key)
+        f"{_amount(key, told['value'])} ({_range(_AMOUNTS[key](told['low']), _AMOUNTS[key](told['high']))})"
+        for key, told in _predicted(prediction)
     ]
-    after = f"after epoch {prediction['after_epoch']} of {prediction['epochs']}"
-    return f"{_PREFIX}{after}, the whole job is predicted to take {', '.join(amounts)}"
+    line = f"{_PREFIX}{_after(prediction)}, the whole job is predicted to take {', '.join(amounts)}"
+    return line.replace(units.NO_BREAK, " ")
 
 
-_AMOUNTS = {"duration_seconds": units.duration, "energy_joules": units.energy, "co2e_grams": units.mass}
+def _after(prediction: Mapping[str, Any]) -> str:
+    return f"after epoch {prediction['after_epoch']} of {prediction['epochs']}".replace(" ", units.NO_BREAK)
+
+
+def _predicted(prediction: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, float]]]:
+    return ((key, prediction[key]) for key in _AMOUNTS if prediction.get(key))
 
 
 def _amount(key: str, value: float) -> str:
-    return _AMOUNTS[key](value) + (" of CO2e" if key == "co2e_grams" else "")
+    return _AMOUNTS[key](value) + (f"{units.NO_BREAK}CO2e" if key == "co2e_grams" else "")
 
 
-def _range(key: str, low: float, high: float) -> str:
-    return f"{_AMOUNTS[key](low)} to {_AMOUNTS[key](high)}"
+def _range(low: str, high: str) -> str:
+    """Write the ends of an interval; the unit once, where both have the same, and none with a 0."""
+    number, _, unit = low.partition(units.NO_BREAK)
+    return f"{number if number == '0' or high.endswith(units.NO_BREAK + unit) else low} to {high}"
 
 
 def _headline(record: Record) -> str:
     seconds = record["duration_seconds"]
     if seconds is None:
-        return f"the command was not started{_exit_code(record)}"
-    ran = f"the command ran for {units.duration(seconds)}"
+        code = record["exit_code"]
+        return "the command was not started" + ("" if code is None else f" (exit code {code})")
     if record["signal"] is not None:
-        end = f"and was ended by {_signal_name(record['signal'])}"
+        end = f" and was ended by {_signal_name(record['signal'])}"
     elif record["exit_code"] is not None:
-        end = f"and exited with {record['exit_code']}"
+        end = f" and exited with {record['exit_code']}"
     else:
-        end = "as far as is known; how it ended is not"
-    return f"{ran} {end}" + ("; this record is partial" if record["status"] == "partial" else "")
-
-
-def _exit_code(record: Record) -> str:
-    return "" if record["exit_code"] is None else f" (exit code {record['exit_code']})"
+        end = "; how it ended is unknown"
+    partial = "; this record is partial" if record["status"] == "partial" else ""
+    return f"the command ran for {units.duration(seconds)}{end}{partial}"
 
 
 def _signal_name(number: int) -> str:
@@ -84,108 +89,106 @@ def _signal_name(number: int) -> str:
 
     try:
         return signal.Signals(number).name
-    except ValueError:  # a real-time signal has no name of its own
+    except ValueError:  # most real-time signals have no name of their own
         return f"signal {number}"
 
 
-def _entries(record: Record) -> Iterator[tuple[str, str]]:
-    """Give label and text of each paragraph; an empty label goes on with the one before."""
+def _entries(record: Record) -> Iterator[_Entry]:
     if record["status"] != "not-started":
         yield from _energy(record)
         yield from _footprint(record)
         yield from _epochs(record)
     if record["suspended_seconds"]:
-        yield "suspended", f"{units.duration(record['suspended_seconds'])}, not counted in the duration"
+        yield "suspended", f"{units.duration(record['suspended_seconds'])}, not part of the duration"
     for warning in record["warnings"]:
         yield "warning", warning["message"]
 
 
-def _energy(record: Record) -> Iterator[tuple[str, str]]:
+def _energy(record: Record) -> Iterator[_Entry]:
     measured = [device for device in record["devices"] if device["energy_joules"] is not None]
-    counted = [device for device in measured if device["counted"]]
     total_joules = record["energy_joules"]["total"]
     if total_joules is None:
         yield "energy", "unknown: nothing was measured or estimated"
-        return
-    estimated = all(device["method"] == "estimate" for device in counted)
-    text = units.energy(total_joules) + _plus_minus(record["uncertainty_percent"])
-    yield "energy", text + (", estimated: no meter on this machine" if estimated else "")
-    for group in _alike(counted):
-        yield "", _devices(group)
-    for device in measured:
-        if not device["counted"]:
-            yield "", f"beside the total: {_devices([device])}"
+    else:
+        estimated = all(device["method"] == "estimate" for device in measured if device["counted"])
+        text = units.energy(total_joules) + _plus_minus(record["uncertainty_percent"])
+        yield "energy", text + (", estimated, no meter on this machine" if estimated else "")
+    for group in _alike(measured):
+        yield f"  {_KINDS[group[0]['kind']]}", _devices(group)
 
 
-def _alike(devices: list[Device]) -> list[list[Device]]:
-    """Group the devices that differ in nothing but their number."""
-    groups: dict[tuple[str, str, str, bool], list[Device]] = {}
+def _alike(devices: Iterable[Device]) -> list[list[Device]]:
+    """Group the devices that differ in nothing but their number, such as eight GPUs of one model."""
+    groups: dict[tuple[object, ...], list[Device]] = {}
     for device in devices:
-        groups.setdefault((device["kind"], device["method"], device["name"], device["trusted"]), []).append(device)
+        alike = (device["kind"], device["method"], device["name"], device["trusted"], device["counted"])
+        groups.setdefault(alike, []).append(device)
     return list(groups.values())
 
 
 def _devices(group: list[Device]) -> str:
-    """Tell devices of one kind, method and name in a line; being of one method, their uncertainties add."""
-    first = group[0]
+    """Tell devices of one kind, method and name; being of one method, their uncertainties add."""
+    one = group[0]
     joules = sum(device["energy_joules"] or 0.0 for device in group)
-    half_widths = [(device["energy_joules"] or 0.0) * (device["uncertainty_percent"] or 0.0) for device in group]
-    percent = sum(half_widths) / joules if joules else first["uncertainty_percent"]
-    method = _METHODS[first["method"]] if first["trusted"] else "counted, but modelled by a hypervisor"
-    name = f"{len(group)} x {first['name']}" if len(group) > 1 else first["name"]
-    note = f": {first['note']}" if first["note"] else ""
-    return f"{_KINDS[first['kind']]} {units.energy(joules)}{_plus_minus(percent)}, {method} ({name}{note})"
+    half_widths = sum((device["energy_joules"] or 0.0) * (device["uncertainty_percent"] or 0.0) for device in group)
+    percent = half_widths / joules if joules else one["uncertainty_percent"]
+    method = _METHODS[one["method"]] if one["trusted"] else "from a counter that the hypervisor models"
+    name = f"{len(group)} x {one['name']}" if len(group) > 1 else one["name"]
+    beside = "" if one["counted"] else "; beside the total"
+    return f"{units.energy(joules)}{_plus_minus(percent)}, {method}, {name}{beside}"
 
 
-def _footprint(record: Record) -> Iterator[tuple[str, str]]:
+def _footprint(record: Record) -> Iterator[_Entry]:
     grams, low, high = record["co2e_grams"], record["co2e_low_grams"], record["co2e_high_grams"]
     if grams is None or low is None or high is None:
         yield "CO2e", "unknown"
     else:
-        yield "CO2e", f"{units.mass(grams)} ({units.mass(low)} to {units.mass(high)})"
-    yield "", f"PUE {record['pue']:g}, {_PUE[record['pue_source']]}"
+        yield "CO2e", f"{units.mass(grams)} ({_range(units.mass(low), units.mass(high))} at 95{units.NO_BREAK}%)"
+    yield "  PUE", f"{record['pue']:g}, {_PUE_SOURCES[record['pue_source']]}"
     used = record["intensity"]
-    if used["grams_per_kwh"] is None:
-        return
-    mean = ", mean of the hours" if len(used["spans"]) > 1 else ""
-    details = (
-        used["zone"] or used["country"],
-        None if used["year"] is None else str(used["year"]),
-        used["basis"] and f"{used['basis']} emissions",
-        used["source"],
-        used["note"],
-        None if used["how"] in (None, "unknown") else f"place by {used['how']}",
-    )
-    text = f"{units.digits(used['grams_per_kwh'], 3)} g/kWh{_plus_minus(used['uncertainty_percent'])}{mean}"
-    yield "", "; ".join([text, *filter(None, details)])
+    if used["grams_per_kwh"] is not None:
+        amount = f"{units.digits(used['grams_per_kwh'], 3)}{units.NO_BREAK}g/kWh"
+        known = (
+            amount + _plus_minus(used["uncertainty_percent"]),
+            "mean over the run" if len(used["spans"]) > 1 else None,
+            used["zone"] or used["country"],
+            used["how"] if used["country"] else None,
+            used["note"],
+            used["source"],
+            None if used["year"] is None else str(used["year"]),
+            None if used["basis"] is None else f"{used['basis']} emissions",
+        )
+        yield "  intensity", ", ".join(filter(None, known))
 
 
-_PUE = {"told": "as told", "assumed": "assumed: nobody told it (--pue)", "what-if": "as asked for in this report"}
-
-
-def _epochs(record: Record) -> Iterator[tuple[str, str]]:
+def _epochs(record: Record) -> Iterator[_Entry]:
     epochs = record["epochs"]
     if epochs:
         seconds = sum(epoch["duration_seconds"] for epoch in epochs) / len(epochs)
-        known = [epoch["energy_joules"] for epoch in epochs if epoch["energy_joules"] is not None]
-        energy = f" and {units.energy(sum(known) / len(known))}" if known else ""
-        yield "epochs", f"{len(epochs)}, of {units.duration(seconds)}{energy} each on average"
+        joules = [epoch["energy_joules"] for epoch in epochs if epoch["energy_joules"] is not None]
+        energy = f" and {units.energy(sum(joules) / len(joules))}" if joules else ""
+        yield "epochs", f"{len(epochs)}, on average {units.duration(seconds)}{energy}"
     prediction = record["prediction"]
     if prediction:
-        made: Any = prediction["made"][0]
+        made: Any = prediction["made"][0]  # a TypedDict takes no key from a variable
         errors: Any = prediction["error_percent"]
         amounts = [
-            _amount(key, made[key]["value"]) + ("" if errors[key] is None else f" (off by {errors[key]:+.1f} %)")
-            for key in _AMOUNTS
-            if made[key]
+            _amount(key, told["value"]) + ("" if errors[key] is None else f" ({errors[key]:+.1f}{units.NO_BREAK}%)")
+            for key, told in _predicted(made)
         ]
-        yield "predicted", f"after epoch {made['after_epoch']} of {made['epochs']}: {', '.join(amounts)}"
+        yield "predicted", f"{', '.join(amounts)}, {_after(made)}"
 
 
 def _plus_minus(percent: float | None) -> str:
-    return "" if percent is None else f" +-{units.percent(percent)}"
+    return "" if percent is None else f"{units.NO_BREAK}+-{units.percent(percent)}"
+
+
+def _wrap(first_indent: str, indent: str, text: str, width: int) -> list[str]:
+    return textwrap.wrap(
+        _clean(text), width, initial_indent=first_indent, subsequent_indent=indent, break_on_hyphens=False
+    )
 
 
 def _clean(text: str) -> str:
-    """Replace what would move the cursor: names and paths come from outside."""
-    return "".join(character if character.isprintable() else "?" for character in text)
+    """Replace what would move the cursor or cannot be encoded: names and paths come from outside."""
+    return "".join(character if character.isprintable() or character == units.NO_BREAK else "?" for character in text)

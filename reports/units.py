@@ -1,8 +1,13 @@
-"""Amounts as people read them: three digits and a unit of the right size."""
+"""Amounts as people read them: three digits and a unit of the right size.
+
+Number and unit are joined by NO_BREAK, a space at which no line ends; a format puts a plain one in its place.
+"""
 
 from __future__ import annotations
 
 import math
+
+NO_BREAK = "\u00a0"
 
 _JOULES_PER_WH = 3600.0
 
@@ -20,24 +25,24 @@ def mass(grams: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Write a duration: seconds up to two minutes, then minutes, hours and days with seconds where they matter."""
-    if seconds < 120.0:
+    """Write a duration: seconds up to two minutes, above that in minutes, hours and days."""
+    if seconds < 119.5:
         return _scaled(seconds, ((1.0, "s"), (1e-3, "ms")))
     minutes, whole_seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    if not hours:
-        return f"{minutes} min {whole_seconds} s"
     days, hours = divmod(hours, 24)
-    return f"{days} d {hours} h {minutes} min" if days else f"{hours} h {minutes} min {whole_seconds} s"
+    parts = ((days, "d"), (hours, "h"), (minutes, "min"), (whole_seconds, "s"))
+    first = next(index for index, (value, _) in enumerate(parts) if value)
+    return NO_BREAK.join(f"{value}{NO_BREAK}{unit}" for value, unit in parts[first : first + 2])
 
 
 def percent(value: float) -> str:
-    """Write a number of per cent: two digits, since an uncertainty has no more."""
-    return f"{digits(value, 2)} %"
+    """Write per cent with two digits: an uncertainty has no more."""
+    return f"{digits(value, 2)}{NO_BREAK}%"
 
 
 def digits(value: float, count: int) -> str:
-    """Write a number with `count` significant digits and no exponent; larger ones keep their whole part."""
+    """Write a number with `count` significant digits and no exponent; a larger one keeps its whole part."""
     if value == 0.0:
         return "0"
     decimals = count - 1 - math.floor(math.log10(abs(float(f"{value:.{count - 1}e}"))))
@@ -45,11 +50,9 @@ def digits(value: float, count: int) -> str:
 
 
 def _scaled(value: float, units: tuple[tuple[float, str], ...]) -> str:
-    """Write a value in the largest unit of which there is one at least, else in the smallest; 0 in the plain one."""
+    """Write a value in the largest unit of which there is one at least, else in the smallest; nothing is a plain 0."""
     if value == 0.0:
-        return "0 " + next(name for size, name in units if size == 1.0)
-    for size, name in units:
-        if float(f"{value / size:.2e}") >= 1.0:
-            return f"{digits(value / size, 3)} {name}"
-    size, name = units[-1]
-    return f"{digits(value / size, 3)} {name}"
+        return f"0{NO_BREAK}" + next(name for size, name in units if size == 1.0)
+    # As rounded: 999.9 mJ is 1.00 J.
+    size, name = next((unit for unit in units if float(f"{value / unit[0]:.2e}") >= 1.0), units[-1])
+    return f"{digits(value / size, 3)}{NO_BREAK}{name}"

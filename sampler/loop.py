@@ -7,6 +7,7 @@ listens to the command line and to the command, calls it then.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -63,6 +64,7 @@ class Sampler:
         self._later: list[tuple[float, Source]] = []
         self._opening: list[Source] = []
         self._arrived: list[tuple[Source, Opened]] = []
+        self._threads: list[threading.Thread] = []
         self._wake = -1
         self._clock_base = _clock_offsets()
         self._clock_told = (0.0, 0.0)
@@ -108,10 +110,15 @@ class Sampler:
             self._begin_opening(source)
 
     def _begin_opening(self, source: Source) -> None:
-        import threading
-
         self._opening.append(source)
-        threading.Thread(target=self._open_in_thread, args=(source,), daemon=True).start()
+        thread = threading.Thread(target=self._open_in_thread, args=(source,), daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def wait_for_slow(self, seconds: float) -> None:
+        """Wait until the slow sources are up, at most `seconds` for each; not for the thread that samples."""
+        for thread in self._threads:
+            thread.join(seconds)
 
     def _open_in_thread(self, source: Source) -> None:
         opened = source.open(self._machine)
@@ -264,8 +271,7 @@ class Sampler:
         if self.job_pid is None or now < self._next_scan:
             return
         found = self._usage.job(self.job_pid)
-        cost = time.monotonic() - now
-        self._next_scan = now + cost * _SCAN_BUDGET
+        self._next_scan = now + self._usage.job_scan_seconds * _SCAN_BUDGET
         if found is not None:
             self._job = found
 

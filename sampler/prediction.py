@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def _correlation_factor(used: Sequence[float]) -> float:
     squares = math.fsum((x - mean) ** 2 for x in used)
     if len(used) < _CORRELATION_FROM or squares == 0:
         return 1.0
-    products = math.fsum((a - mean) * (b - mean) for a, b in zip(used, used[1:], strict=False))
+    products = math.fsum((a - mean) * (b - mean) for a, b in pairwise(used))
     # The estimate is low by about (1 + 4 rho) / n in short series (Kendall 1954): put back what it lacks.
     found = products / squares
     rho = min(_MOST_CORRELATION, max(0.0, found + (1 + 4 * found) / len(used)))

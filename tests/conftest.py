@@ -14,10 +14,10 @@ import pytest
 # The simulated machine is imported as `machine`, by tests and benchmarks alike; it is no part of the package.
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from machine.command import Greenrun  # noqa: E402  only importable after the line above
-from machine.layouts import two_sockets_two_gpus  # noqa: E402  as above
-from machine.simulated import SimulatedMachine  # noqa: E402  as above
-from machine.stamp import Stamp  # noqa: E402  as above
+from machine.command import Greenrun
+from machine.layouts import two_sockets_two_gpus
+from machine.simulated import SimulatedMachine
+from machine.stamp import Stamp
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def simulated(tmp_path: Path) -> Iterator[Callable[..., SimulatedMachine]]:
 
 @pytest.fixture
 def two_sockets(tmp_path: Path) -> Iterator[SimulatedMachine]:
-    """Give a running server: two packages with dram, psys, mmio, a wrap, a GPU with an energy counter and one without."""
+    """Give a running server: two packages with dram, psys, mmio, a wrap, a GPU with a counter and one without."""
     with two_sockets_two_gpus(tmp_path / "two-sockets") as machine:
         yield machine
 

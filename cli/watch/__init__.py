@@ -26,7 +26,8 @@ import termios
 from typing import TYPE_CHECKING
 
 from greenrun.cli import plain
-from greenrun.cli.watch import relay, terminal
+from greenrun.cli.watch import relay
+from greenrun.cli.watch.terminal import find_terminal, open_screen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 def can_relay() -> bool:
     """Whether stdout or stderr is something that must be relayed to be watched."""
-    return bool(relay.pipes()) or terminal.find() is not None
+    return bool(relay.pipes()) or find_terminal() is not None
 
 
 def run(
@@ -57,7 +58,7 @@ def run(
     """
     relays = relay.install(marks)
     try:
-        screen = terminal.open_screen()
+        screen = open_screen()
         if screen is None:
             return plain.run(command, environment, mask, taken, ignored=ignored, started=started, wake=wake)
         with screen:

@@ -74,7 +74,7 @@ class Keeper:
         os.setsid()
         assert self._slave is not None  # noqa: S101  it is closed after the command has ended
         fcntl.ioctl(self._slave, termios.TIOCSCTTY, 0)
-        wakeup = _wake_on_child()
+        wakeup, wakeup_writer = _wake_on_child()
         if listen:
             self._take_terminal()
         try:
@@ -87,7 +87,7 @@ class Keeper:
             self._to_foreground()
         self._report(f"started {self._pid}")
         kept = {self._master, self._slave, self._screen, self._keyboard, self._settings_of, self._orders}
-        close_all_but({n for n in (*kept, self._reports, self._marks, wakeup, wakeup + 1) if n is not None})
+        close_all_but({n for n in (*kept, self._reports, self._marks, wakeup, wakeup_writer) if n is not None})
         self._serve(wakeup)
 
     def _leave(self, last_words: str) -> NoReturn:
@@ -229,7 +229,7 @@ class Keeper:
                     copy_size(self._settings_of, self._master)
 
     def _go_on_alone(self) -> None:
-        """greenrun was killed: whoever is at the terminal has it back, and the command goes on."""
+        """Do without greenrun, which was killed: the terminal is its owner's again, and the command goes on."""
         self._orders = None
         self._keyboard = None
         self._resume(foreground=True, listen=False)  # a read from the terminal waits for ever instead of stopping
@@ -289,7 +289,6 @@ def copy_size(source: int, target: int) -> None:
 
 def _raw(settings: list[int | list[bytes | int]], alone: bool) -> list[int | list[bytes | int]]:
     """Change settings to raw; not `alone`: the keys that make signals and the line ends stay as they are."""
-    raw = list(settings)
     flags: list[int] = [value for value in settings[:4] if isinstance(value, int)]
     flags[_INPUT] &= ~(
         termios.IGNBRK
@@ -306,13 +305,12 @@ def _raw(settings: list[int | list[bytes | int]], alone: bool) -> list[int | lis
     if alone:
         flags[_OUTPUT] &= ~termios.OPOST
         flags[_LOCAL] &= ~termios.ISIG
-    raw[:4] = flags
     characters = settings[_CHARACTERS]
     assert isinstance(characters, list)  # noqa: S101  by the definition of termios.tcgetattr
-    raw[_CHARACTERS] = list(characters)
-    raw[_CHARACTERS][termios.VMIN] = 1
-    raw[_CHARACTERS][termios.VTIME] = 0
-    return raw
+    characters = list(characters)
+    characters[termios.VMIN] = 1
+    characters[termios.VTIME] = 0
+    return [*flags, *settings[4:_CHARACTERS], characters]
 
 
 def _opened_anew(descriptor: int, mode: int) -> int:
@@ -323,12 +321,12 @@ def _opened_anew(descriptor: int, mode: int) -> int:
         return descriptor
 
 
-def _wake_on_child() -> int:
-    """Have a pipe tell of SIGCHLD, so that one poll waits for everything; give its reading end (the other is next)."""
+def _wake_on_child() -> tuple[int, int]:
+    """Have a pipe tell of SIGCHLD, so that one poll waits for everything; give its reading and its writing end."""
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     os.set_blocking(writer, False)
     signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
     signal.set_wakeup_fd(writer)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
-    return reader
+    return reader, writer

@@ -130,5 +130,5 @@ def write_all(target: int, data: bytes) -> None:
     while view:
         try:
             view = view[os.write(target, view) :]
-        except BlockingIOError:
+        except BlockingIOError:  # noqa: PERF203  the exception is rare, and then it waits
             select.select([], [target], [])

@@ -39,7 +39,7 @@ class Watcher:
         self._send()
 
     def finish(self) -> None:
-        """The stream is over: take its last line too, and tell how much was not looked at."""
+        """Take the last line too, now that the stream is over, and tell how much was not looked at."""
         now = time.monotonic()
         self._unsent += [format_marker(replace(mark, at=now)) for mark in self._scanner.finish()]
         if self._skipped_bytes:

@@ -21,7 +21,7 @@ from greenrun.cli import signals
 from greenrun.cli.errors import CannotRun
 from greenrun.cli.outcome import Outcome
 from greenrun.cli.watch.descriptors import Replaced
-from greenrun.cli.watch.keeper import Keeper
+from greenrun.cli.watch.keeper import Keeper, copy_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,7 +33,7 @@ _FROM_THE_TERMINAL = frozenset((signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, si
 _BACKGROUND_STOPS = frozenset((signal.SIGTTIN, signal.SIGTTOU))
 
 
-def find() -> int | None:
+def find_terminal() -> int | None:
     """Give the descriptor of stdout or stderr, whichever first is a terminal; None if neither is."""
     return next((number for number in (1, 2) if os.isatty(number)), None)
 
@@ -43,7 +43,7 @@ def open_screen() -> Screen | None:
 
     None if neither is one, or if this machine has no pseudo-terminals left: then the command has the user's own.
     """
-    user = find()
+    user = find_terminal()
     if user is None:
         return None
     try:
@@ -161,7 +161,7 @@ class Screen:
         return None
 
     def _keeper_is_gone(self) -> Outcome:
-        """Nobody can tell any more how the command ended; losing the terminal is what ends it: give the keeper's end."""
+        """Tell the keeper's end for the command's, which nobody knows: the hang-up of its terminal is what ends it."""
         if self._keeper_status is None:
             with contextlib.suppress(ChildProcessError):
                 self._keeper_status = os.waitpid(self._keeper_pid, 0)[1]

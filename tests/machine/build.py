@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 
+_NVML = "libnvidia-ml.so.1"
 _SOURCES = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -28,8 +29,11 @@ def program(name: str) -> str:
 
 @functools.cache
 def nvml_library() -> str:
-    """Compile the simulated NVML and give the folder that holds its libnvidia-ml.so.1."""
-    return os.path.dirname(_compile("nvml.c", os.path.join("nvml", "libnvidia-ml.so.1"), "-shared", "-fPIC"))
+    """Compile the simulated NVML and give the folder that holds its libnvidia-ml.so.1.
+
+    A process that has loaded the file by its path finds it by its name from then on, without LD_LIBRARY_PATH.
+    """
+    return os.path.dirname(_compile("nvml.c", os.path.join("nvml", _NVML), "-shared", "-fPIC", f"-Wl,-soname,{_NVML}"))
 
 
 def _compile(source: str, output: str, *options: str) -> str:

@@ -88,8 +88,7 @@ class Greenrun:
         while (processes := self.processes()) and time.monotonic() < deadline:
             time.sleep(0.02)
         found = [f"process {process} ({name})" for process, name in processes.items()]
-        for top in (self.temporary, self.home):
-            found += [os.path.join(folder, name) for folder, _, names in os.walk(top) for name in names]
+        found += [os.path.join(folder, name) for folder, _, names in os.walk(self.temporary) for name in names]
         for folder, _, names in os.walk(self.cwd):
             for path in (os.path.join(folder, name) for name in names):
                 mode = os.lstat(path).st_mode

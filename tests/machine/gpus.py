@@ -42,7 +42,10 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Driver:
-    """The driver: its version, how long nvmlInit takes, and the NVML code with which it fails (9: not loaded, 18: versions differ)."""
+    """The driver: how long nvmlInit takes, and the NVML code with which it fails.
+
+    0: it does not; 9: the driver is not loaded; 18: driver and library are of different versions.
+    """
 
     version: str = "550.54.15"
     init_seconds: float = 0.0

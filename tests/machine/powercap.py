@@ -21,9 +21,9 @@ class Zone:
 
     `name` is the kernel's (package-0, package-0-die-1, dram, core, uncore, psys). The counter starts at
     `initial_microjoules` and goes on at 0 after `span_microjoules`. What may go wrong with it: it restarts at 0
-    (`reset_at`), stands still for a stretch and then shows the truth again (`frozen`), shows `spoilt_text` for a stretch
-    (`spoilt`), is taken away (`removed_at`), may not be read by who is not root (`forbidden`) or cannot be read at all: EIO
-    (`broken`).
+    (`reset_at`), stands still for a stretch and then shows the truth again (`frozen`), shows `spoilt_text` for a
+    stretch (`spoilt`), is taken away (`removed_at`; who holds it open reads nothing any more), may not be read by an
+    `unprivileged` command (`forbidden`), or gives EIO (`broken`).
     """
 
     name: str
@@ -55,7 +55,7 @@ def build(sysfs: str, control_type: str, zones: Sequence[Zone]) -> list[tuple[Zo
     """Make the tree of one control type (intel-rapl, intel-rapl-mmio) and give each zone's energy_uj path."""
     devices = os.path.join(sysfs, "devices", "virtual", "powercap")
     _write(os.path.join(devices, control_type), {"enabled": "1", "uevent": ""})
-    _link_class(sysfs, control_type, os.path.join(control_type))
+    _link_class(sysfs, control_type, control_type)
     counters: list[tuple[Zone, str]] = []
     for index, zone in enumerate(zones):
         counters += _build_zone(sysfs, control_type, f"{control_type}:{index}", zone)
@@ -86,7 +86,7 @@ def _build_zone(sysfs: str, parent: str, zone_id: str, zone: Zone) -> list[tuple
     folder = os.path.join(sysfs, "devices", "virtual", "powercap", below_powercap)
     files = {"name": zone.name, "enabled": "1", "max_energy_range_uj": str(zone.span_microjoules), "uevent": ""}
     if zone.name != "core":  # the kernel gives core no constraint of its own
-        limit_microwatts = int(max(sum(part.high_watts for part in zone.profile.parts) * 1.5, 100.0) * 1e6)
+        limit_microwatts = int(max(zone.profile.peak_watts * 1.5, 100.0) * 1e6)
         files |= {
             "constraint_0_name": "long_term",
             "constraint_0_max_power_uw": str(limit_microwatts),

@@ -35,7 +35,7 @@ UNKNOWN = Cpu("Potato(R) Chip @ 1.00GHz", "GenuinePotato", 99, 1, 1, 1, 2, 1)
 
 
 def build(root: str, cpu: Cpu, hypervisor: bool, memory_bytes: int, own_stat: bool) -> None:
-    """Make the static part: cpuinfo and meminfo; stat too where `own_stat` leaves it to `procfs.c`; the rest is real."""
+    """Make what does not change: cpuinfo, meminfo and links to the real rest, less stat if `procfs.c` writes it."""
     os.makedirs(root)
     own = {"cpuinfo": cpuinfo(cpu, hypervisor), "meminfo": meminfo(memory_bytes)}
     for name, text in own.items():

@@ -55,6 +55,11 @@ class Profile:
         """Give the energy in joules from `t0` to `t1`."""
         return math.fsum(part.energy(t0, t1) for part in self.parts)
 
+    @property
+    def peak_watts(self) -> float:
+        """The power that is never exceeded."""
+        return math.fsum(max(part.low_watts, part.high_watts) for part in self.parts)
+
     def lines(self) -> list[str]:
         """Give the profile as the lines that `profile.h` reads."""
         return [f"power {p.low_watts!r} {p.high_watts!r} {p.hz!r} {p.phase!r} {p.duty!r}" for p in self.parts]

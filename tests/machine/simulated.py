@@ -118,7 +118,7 @@ class SimulatedMachine:
         return self.devices()[device].energy(t0 - self.epoch, t1 - self.epoch)
 
     def energy_joules(self, kind: str, t0: float, t1: float) -> float:
-        """Give the true energy of all cpu, dram, gpu or other (psys) devices from `t0` to `t1`, CLOCK_MONOTONIC seconds."""
+        """Give the true energy of a kind (cpu, dram, gpu, other: psys) from `t0` to `t1`, CLOCK_MONOTONIC seconds."""
         return math.fsum(self.device_energy_joules(name, t0, t1) for name in self.devices() if _kind(name) == kind)
 
     def woken(self) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import random
 import subprocess
 import sys
 import time
@@ -12,9 +11,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
+
 from machine.build import CannotBuild, program
 from machine.command import Greenrun
 from machine.gpus import Driver, Gpu
+from machine.layouts import two_sockets_two_gpus
 from machine.powercap import Zone
 from machine.privilege import unprivileged
 from machine.procfs import EPYC_7763
@@ -28,9 +29,12 @@ Make = Callable[..., SimulatedMachine]
 def counter(machine: SimulatedMachine, zone: str) -> tuple[float, int]:
     """Read a counter of the powercap class: the moment and the microjoules."""
     path = os.path.join(machine.sysfs, "class", "powercap", zone, "energy_uj")
-    with open(path) as file:
-        t = time.monotonic()
-        return t, int(file.read())
+    while True:
+        with open(path) as file:
+            before = time.monotonic()
+            microjoules = int(file.read())
+            if time.monotonic() - before < 0.0002:  # else the machine was busy with something else meanwhile
+                return before, microjoules
 
 
 def ask_nvml(machine: SimulatedMachine, *lines: str) -> list[str]:
@@ -63,13 +67,17 @@ def test_counters_follow_their_profiles(two_sockets: SimulatedMachine) -> None:
     zones |= {"intel-rapl:2": "package-1", "intel-rapl:2:1": "package-1/dram"}
     first = {zone: counter(two_sockets, zone) for zone in zones}
     time.sleep(max(3.1, two_sockets.epoch + 4.0 - time.monotonic()))
+    last = {zone: counter(two_sockets, zone) for zone in zones}
+    two_sockets.stop()
     wrapped = []
     for zone, device in zones.items():
-        (t0, before), (t1, after) = first[zone], counter(two_sockets, zone)
+        (t0, before), (t1, after) = first[zone], last[zone]
         with open(os.path.join(two_sockets.sysfs, "class", "powercap", zone, "max_energy_range_uj")) as file:
             span = int(file.read())
         truth = two_sockets.device_energy_joules(f"rapl:{device}", t0, t1)
-        assert (after - before) % (span + 1) / 1e6 == pytest.approx(truth, rel=1e-3)
+        late_joules = two_sockets.largest_update_gap_seconds * two_sockets.devices()[f"rapl:{device}"].peak_watts
+        error = abs((after - before) % (span + 1) / 1e6 - truth)
+        assert error < max(1e-3 * truth, late_joules)
         if after < before:
             wrapped.append(device)
     assert wrapped == ["package-0"]
@@ -136,7 +144,7 @@ def test_counters_that_misbehave(simulated: Make) -> None:
     assert read(4) == b""
     assert not os.path.exists(os.path.join(folder, "intel-rapl:4", "energy_uj"))
     time.sleep(max(0.0, machine.epoch + 1.3 - time.monotonic()))
-    assert all(int(read(number)) >= 65_000_000 for number in (1, 2, 3))
+    assert all(int(read(number)) >= 60_000_000 for number in (1, 2, 3))
     for file in files:
         os.close(file)
 
@@ -173,25 +181,26 @@ def test_masked_powercap_dangles(simulated: Make) -> None:
 
 
 def test_nvml_energy_counter(two_sockets: SimulatedMachine) -> None:
-    """Through the real pynvml the counter is as exact as its 20 ms allow, and the GPU without one says so."""
+    """Through the real pynvml the counter shows its profile as of the last 20 ms, and the GPU without one says so."""
     said = ask_nvml(
         two_sockets,
         "n.nvmlInit()",
         "gpus = [n.nvmlDeviceGetHandleByIndex(i) for i in range(n.nvmlDeviceGetCount())]",
         "def read():",
-        "    before = n.nvmlDeviceGetTotalEnergyConsumption(gpus[0])",
-        "    while (after := n.nvmlDeviceGetTotalEnergyConsumption(gpus[0])) == before: pass",
-        "    return time.monotonic(), after",
+        "    before, millijoules = time.monotonic(), n.nvmlDeviceGetTotalEnergyConsumption(gpus[0])",
+        "    return before, millijoules, time.monotonic()",
         "print(*read())",
         "time.sleep(3)",
         "print(*read())",
         "try: n.nvmlDeviceGetTotalEnergyConsumption(gpus[1])",
         "except n.NVMLError_NotSupported: print('unsupported')",
     )
-    t0, before, t1, after = (float(word) for word in said[:4])
-    truth = two_sockets.device_energy_joules(f"nvml:{two_sockets.gpus[0].uuid}", t0, t1)
-    assert (after - before) / 1e3 == pytest.approx(truth, rel=1e-3)
-    assert said[4] == "unsupported"
+    (t0, first, t1), (t2, last, t3) = ((float(word) for word in said[start : start + 3]) for start in (0, 3))
+    gpu = f"nvml:{two_sockets.gpus[0].uuid}"
+    joules = (last - first) / 1e3
+    assert two_sockets.device_energy_joules(gpu, t1, t2 - 0.02) - 0.002 <= joules
+    assert joules <= two_sockets.device_energy_joules(gpu, t0 - 0.02, t3) + 0.002
+    assert said[6] == "unsupported"
 
 
 def test_nvml_power(simulated: Make) -> None:
@@ -410,16 +419,11 @@ def test_greenrun_has_surroundings_of_its_own(greenrun: Greenrun, monkeypatch: p
 def test_no_compiler_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a compiler the machine says what is missing."""
     monkeypatch.setenv("CC", "no-such-compiler")
-    program.cache_clear()
     with pytest.raises(CannotBuild, match="no compiler 'no-such-compiler' here: install one"):
-        program("stamp")
+        program("not-built-yet")
 
 
 def test_phases_are_repeatable(tmp_path: Path) -> None:
     """The same seed gives the same machine, another one another."""
-    from machine.layouts import two_sockets_two_gpus
-
-    seeds = [random.Random(5).random(), random.Random(6).random()]
-    assert seeds[0] != seeds[1]
     devices = [two_sockets_two_gpus(tmp_path / str(n), seed=seed).devices() for n, seed in enumerate((5, 5, 6))]
     assert devices[0] == devices[1] != devices[2]

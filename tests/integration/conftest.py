@@ -1,0 +1,37 @@
+"""What the integration tests share: reading the record that a run has left."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from machine.command import Greenrun
+
+
+@pytest.fixture
+def run_dirs(greenrun: Greenrun) -> Callable[[], list[str]]:
+    """Give the run directories in greenrun's working directory, oldest first."""
+
+    def find() -> list[str]:
+        top = os.path.join(greenrun.cwd, "greenrun-logs")
+        if not os.path.isdir(top):
+            return []
+        return sorted(os.path.join(top, name) for name in os.listdir(top) if name != ".gitignore")
+
+    return find
+
+
+@pytest.fixture
+def record(run_dirs: Callable[[], list[str]]) -> Callable[[], dict[str, Any]]:
+    """Give the record of the one run that there is."""
+
+    def read() -> dict[str, Any]:
+        (run_dir,) = run_dirs()
+        with open(os.path.join(run_dir, "summary.json")) as file:
+            found: dict[str, Any] = json.load(file)
+        return found
+
+    return read
