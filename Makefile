@@ -45,7 +45,7 @@ bench: $(VENV)/dev.installed ## measure greenrun itself: start, accuracy, its ow
 soak: $(VENV)/dev.installed ## the tests that take longer than the suite may
 	$(BIN)/pytest -m soak --timeout 3600 $(PYTEST_FLAGS)
 
-clean: ## remove what the other targets made, the virtual environment too
+clean: ## remove what the other targets made, the virtual environment too, but no run log
 	rm -rf $(VENV) dist build .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis benchmarks/results
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -21,6 +21,8 @@ from greenrun.sampler.model import BaseSource, Counter, Device, Machine, Opened
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from greenrun.sampler.model import Kind
+
 WEEK_SECONDS = 7 * 86400.0
 DEVICES = 12
 RAPL_DEVICES = 4  # the others are GPUs
@@ -78,7 +80,7 @@ class Steady(BaseSource):
     def _device(self, at: int) -> Device:
         if at >= RAPL_DEVICES:
             return Device(f"steady:{at}", "gpu", "steady", "steady", "counter", 5.0, 1000.0)
-        kind = "cpu" if at < RAPL_DEVICES / 2 else "dram"
+        kind: Kind = "cpu" if at < RAPL_DEVICES / 2 else "dram"
         span = RAPL_SPAN_MICROJOULES - 1
         return Device(f"steady:{at}", kind, "steady", "steady", "counter", 5.0, 1000.0, span_microjoules=span)
 
@@ -86,8 +88,8 @@ class Steady(BaseSource):
 def main() -> None:
     """Let a week pass and show the size of the log."""
     clock = Clock()
-    loop.time = clock  # type: ignore[assignment]  # the one door through which the loop sees time
-    registry.fast = lambda: (Steady(clock),)  # type: ignore[assignment]  # the devices, instead of this machine's
+    vars(loop)["time"] = clock  # the one door through which the loop sees time
+    vars(registry)["fast"] = lambda: (Steady(clock),)  # the devices, instead of this machine's
     before = real_time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         writer = runlog.Writer()

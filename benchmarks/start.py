@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import _harness
 from machine.build import program
+from machine.layouts import two_sockets_two_gpus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,14 +48,15 @@ def times(greenrun: _harness.Installed) -> dict[str, list[float]]:
 
 
 def memory_megabytes(greenrun: _harness.Installed) -> dict[int, float]:
-    """Give the PSS of each of greenrun's processes while a command sleeps."""
-    marker = f"GREENRUN_NAME=bench-{time.monotonic_ns()}"
-    environment = greenrun.environment(**dict([marker.split("=")]))
-    job = subprocess.Popen([greenrun.greenrun, "--quiet", "sleep", str(SETTLED_SECONDS + 2)], env=environment)
-    time.sleep(SETTLED_SECONDS)
-    found = {pid: pss_megabytes(pid) for pid in _harness.processes_with(marker) if _harness.is_python(pid)}
-    job.wait()
-    return found
+    """Give the PSS of each of greenrun's processes while a command sleeps, on a machine that has all the meters."""
+    name = f"bench-{time.monotonic_ns()}"
+    with two_sockets_two_gpus(greenrun.scratch / "machine") as machine:
+        environment = greenrun.environment(**machine.environment, GREENRUN_NAME=name)
+        command = [greenrun.greenrun, "--quiet", "sleep", str(SETTLED_SECONDS + 2)]
+        with subprocess.Popen(command, env=environment):
+            time.sleep(SETTLED_SECONDS)
+            processes = _harness.processes_with(f"GREENRUN_NAME={name}")
+            return {pid: pss_megabytes(pid) for pid in processes if _harness.is_python(pid)}
 
 
 def pss_megabytes(pid: int) -> float:

@@ -85,8 +85,8 @@ def _hardware(machine: Machine) -> tuple[list[dict[str, Any]], list[dict[str, An
 
     for source in sources.meters():
         look(source)
-    metered: set[Kind] = {device["kind"] for device in devices if device["counted"]}
-    look(sources.estimate(metered))
+    missing: set[Kind] = {"cpu", "dram"}
+    look(sources.estimate(missing - {device["kind"] for device in devices if device["counted"]}))
     return devices, findings
 
 
@@ -188,9 +188,10 @@ def render(document: dict[str, Any]) -> str:
 def _headline(devices: list[dict[str, Any]]) -> str:
     measured = {device["kind"] for device in devices if device["measured"]}
     estimated = {device["kind"] for device in devices if device["counted"]} - measured
-    parts = [f"{verb} {', '.join(sorted(kinds))}" for verb, kinds in (("measures", measured), ("estimates", estimated))]
-    said = " and ".join(part for part, kinds in zip(parts, (measured, estimated), strict=True) if kinds)
-    return f"greenrun {said or 'can tell nothing'} on this machine{'' if measured else ': there is no meter to read'}."
+    return (
+        f"greenrun measures {', '.join(sorted(measured)) or 'nothing'} on this machine"
+        f"{' and estimates ' if estimated else ''}{', '.join(sorted(estimated))}."
+    )
 
 
 def _method(device: dict[str, Any]) -> str:

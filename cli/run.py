@@ -39,36 +39,52 @@ def run(config: Config, command: list[str]) -> NoReturn:
     environment[b"GREENRUN_RUN_DIR"] = os.fsencode(run_identity.run_dir)
     environment[b"GREENRUN_MARKS"] = os.fsencode(os.path.join(run_identity.run_dir, "marks"))
 
-    tell = say if session.marks is None else _teller()
-
-    def started(pid: int) -> None:
-        session.spawned(pid, spawned_at)
-
-    def wake() -> None:
-        session.look()
-        _tell_notes(session, tell)
-
-    spawned_at = time.monotonic()
+    job = _Job(session, say if session.marks is None else _teller())
     try:
         outcome = _runner(session)(
-            command, environment, mask, taken, ignored=ignored, started=started, wake=wake
+            command, environment, mask, taken, ignored=ignored, started=job.started, wake=job.wake
         )
     except CannotRun as failure:
         session.not_started(failure.exit_code, failure.reason)
         session.finish(taken)
         say(f"greenrun: cannot run {command[0]!r}: {failure.reason}")
         os._exit(failure.exit_code)
-    except OSError as error:
-        # No process can be made: the daemon follows this one, which becomes the command.
-        say(f"greenrun: cannot start another process ({_reason(error)}); no summary will follow.")
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        become(command, environment)
+    except Exception as error:  # noqa: BLE001  fail open: whatever it is, the command runs, and runs once
+        if job.pid is not None:
+            say(f"greenrun: cannot stand by the command ({_reason(error)}); it goes on.")
+            outcome = plain.stand_by(job.pid)
+        else:
+            # The daemon follows this process, which becomes the command.
+            say(f"greenrun: cannot start another process ({_reason(error)}); no summary will follow.")
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            become(command, environment)
     session.exited(outcome)
     text = session.finish(taken)
     _tell_notes(session, say)
     if not config.quiet:
         say(text.rstrip("\n") if text else _no_summary(run_identity.run_dir))
     signals.leave(outcome)
+
+
+class _Job:
+    """What happens to the session while the command runs; none of it may cost the job anything."""
+
+    def __init__(self, session: Session, tell: Callable[[str], None]) -> None:
+        self.pid: int | None = None
+        self._session = session
+        self._tell = tell
+        self._before = time.monotonic()
+
+    def started(self, pid: int) -> None:
+        """Take note that the command runs."""
+        self.pid = pid
+        self._session.spawned(pid, self._before)
+
+    def wake(self) -> None:
+        """Take the daemon's news."""
+        with contextlib.suppress(OSError):
+            self._session.look()
+            _tell_notes(self._session, self._tell)
 
 
 def _runner(session: Session) -> Callable[..., Outcome]:

@@ -7,6 +7,7 @@ and `exited` (and, by end of file, that greenrun is gone), and news, on which it
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import select
@@ -53,6 +54,8 @@ class Session:
             os.set_blocking(self.marks, False)
         self._start_daemon(resume=False)
         self._wait(READY_WAIT_SECONDS, lambda: self._ready)
+        if self._news_reader < 0:
+            raise ChildProcessError(errno.ECHILD, "the sampler died at its start")
         self._wake_by_signal()
 
     def _start_daemon(self, *, resume: bool) -> None:

@@ -132,25 +132,28 @@ def _curve(entry: Event, index: int, samples: Sequence[Event]) -> Curve | None:
 
 
 def _measure(entry: Event, curve: Curve | None, life: Life, lost: dict[Any, float]) -> Measured:
-    if curve is None or min(curve.last_t, life.end) <= max(curve.first_t, life.begin) < life.end:
-        return _unread(entry)  # never read, or only before or after the command: 0 J would be a lie
+    if curve is None:
+        return _unread(entry)
+    last_t = min(curve.last_t, lost.get(entry["id"], math.inf))
+    if curve.between(last_t, life.end) > 0.0:  # it came back
+        last_t = curve.last_t
+    covered_seconds = min(last_t, life.end) - max(curve.first_t, life.begin)
+    if covered_seconds < 0.0 or (covered_seconds == 0.0 and life.end > life.begin):
+        return _unread(entry)  # read only before or after the command: 0 J would be a lie
     late_seconds = curve.first_t - life.begin
     filled_joules = _fill(curve, late_seconds)
     if filled_joules:
         curve = curve.started_at(life.begin, filled_joules)
     energy_joules = curve.between(life.begin, life.end)
-    until_t = min(curve.last_t, lost.get(entry["id"], math.inf))
-    if curve.between(until_t, life.end) > 0.0:  # it came back
-        until_t = curve.last_t
     own_joules = max(0.0, energy_joules - filled_joules)
     return Measured(
         entry=entry,
         curve=curve,
         energy_joules=energy_joules,
-        half_width_joules=own_joules * entry["uncertainty_percent"] / 100.0 + filled_joules,
+        half_width_joules=own_joules * entry["uncertainty_percent"] / 100.0 
         filled_joules=filled_joules,
         from_t=life.begin + late_seconds if late_seconds > 0.0 else None,
-        until_t=until_t if life.end - until_t > missing_seconds(life) else None,
+        until_t=last_t if life.end - last_t > missing_seconds(life) else None,
     )
 
 

@@ -7,6 +7,7 @@ first lines say what matters most: how the command ended, and whether anything w
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from greenrun.reports import units
@@ -74,14 +75,16 @@ def _headline(record: Record) -> str:
     if seconds is None:
         code = record["exit_code"]
         return "the command was not started" + ("" if code is None else f" (exit code {code})")
+    partial = "partial record: " if record["status"] == "partial" else ""
+    if any(warned["code"] == "killed" for warned in record["warnings"]):
+        return f"{partial}the command ran for at least {units.duration(seconds)}"
     if record["signal"] is not None:
         end = f" and was ended by {_signal_name(record['signal'])}"
     elif record["exit_code"] is not None:
         end = f" and exited with {record['exit_code']}"
     else:
         end = "; how it ended is unknown"
-    partial = "; this record is partial" if record["status"] == "partial" else ""
-    return f"the command ran for {units.duration(seconds)}{end}{partial}"
+    return f"{partial}the command ran for {units.duration(seconds)}{end}"
 
 
 def _signal_name(number: int) -> str:
@@ -114,28 +117,29 @@ def _energy(record: Record) -> Iterator[_Entry]:
         text = units.energy(total_joules) + _plus_minus(record["uncertainty_percent"])
         yield "energy", text + (", estimated, no meter on this machine" if estimated else "")
     for group in _alike(measured):
-        yield f"  {_KINDS[group[0]['kind']]}", _devices(group)
+        yield f"  {_KINDS[group[0]['kind']]}", _devices(group, total_joules)
 
 
 def _alike(devices: Iterable[Device]) -> list[list[Device]]:
-    """Group the devices that differ in nothing but their number, such as eight GPUs of one model."""
+    """Group the devices by kind and method; those that stand beside the total come last."""
     groups: dict[tuple[object, ...], list[Device]] = {}
-    for device in devices:
-        alike = (device["kind"], device["method"], device["name"], device["trusted"], device["counted"])
+    for device in sorted(devices, key=lambda device: (not device["counted"], list(_KINDS).index(device["kind"]))):
+        alike = (device["kind"], device["method"], device["trusted"], device["counted"])
         groups.setdefault(alike, []).append(device)
     return list(groups.values())
 
 
-def _devices(group: list[Device]) -> str:
-    """Tell devices of one kind, method and name; being of one method, their uncertainties add."""
+def _devices(group: list[Device], total_joules: float | None) -> str:
+    """Tell devices of one kind and method; being of one method, their uncertainties add."""
     one = group[0]
     joules = sum(device["energy_joules"] or 0.0 for device in group)
     half_widths = sum((device["energy_joules"] or 0.0) * (device["uncertainty_percent"] or 0.0) for device in group)
     percent = half_widths / joules if joules else one["uncertainty_percent"]
     method = _METHODS[one["method"]] if one["trusted"] else "from a counter that the hypervisor models"
-    name = f"{len(group)} x {one['name']}" if len(group) > 1 else one["name"]
+    names = Counter(device["name"] for device in group)  # eight GPUs of one model are one word
+    name = " + ".join(name if count == 1 else f"{count} x {name}" for name, count in names.items())
     beside = "" if one["counted"] else "; beside the total"
-    return f"{units.energy(joules)}{_plus_minus(percent)}, {method}, {name}{beside}"
+    return f"{units.energy(joules, total_joules)}{_plus_minus(percent)}, {method}, {name}{beside}"
 
 
 def _footprint(record: Record) -> Iterator[_Entry]:

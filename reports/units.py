@@ -9,14 +9,15 @@ import math
 
 NO_BREAK = "\u00a0"
 
-_JOULES_PER_WH = 3600.0
+_ENERGIES = ((3.6e9, "MWh"), (3.6e6, "kWh"), (3.6e3, "Wh"), (1.0, "J"), (1e-3, "mJ"))
 
 
-def energy(joules: float) -> str:
-    """Write an energy: joules while they are few, then Wh and kWh, which electricity is sold by."""
-    if joules < _JOULES_PER_WH:
-        return _scaled(joules, ((1.0, "J"), (1e-3, "mJ")))
-    return _scaled(joules / _JOULES_PER_WH, ((1e6, "MWh"), (1e3, "kWh"), (1.0, "Wh")))
+def energy(joules: float, beside_joules: float | None = None) -> str:
+    """Write an energy: joules while they are few, then Wh and kWh, which electricity is sold by.
+
+    `beside_joules` is another energy whose unit this one takes, so that the two can be compared.
+    """
+    return _scaled(joules, _ENERGIES, beside_joules)
 
 
 def mass(grams: float) -> str:
@@ -49,10 +50,12 @@ def digits(value: float, count: int) -> str:
     return f"{value:.{max(0, decimals)}f}"
 
 
-def _scaled(value: float, units: tuple[tuple[float, str], ...]) -> str:
+def _scaled(value: float, units: tuple[tuple[float, str], ...], beside: float | None = None) -> str:
     """Write a value in the largest unit of which there is one at least, else in the smallest; nothing is a plain 0."""
-    if value == 0.0:
-        return f"0{NO_BREAK}" + next(name for size, name in units if size == 1.0)
-    # As rounded: 999.9 mJ is 1.00 J.
-    size, name = next((unit for unit in units if float(f"{value / unit[0]:.2e}") >= 1.0), units[-1])
+    measure = value if beside is None else beside
+    if measure == 0.0:
+        size, name = next(unit for unit in units if unit[0] == 1.0)
+    else:
+        # As rounded: 999.9 mJ is 1.00 J.
+        size, name = next((unit for unit in units if float(f"{measure / unit[0]:.2e}") >= 1.0), units[-1])
     return f"{digits(value / size, 3)}{NO_BREAK}{name}"

@@ -26,11 +26,10 @@ class Follower:
 
     def __init__(self, path: str, series: Series | None = None) -> None:
         self._scanner = Scanner(series)
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        status = os.fstat(self._descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            os.close(self._descriptor)
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):  # told before it is opened: opening a pipe or a terminal has effects
             raise ValueError(f"{path} is not a regular file")
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
         self.file = (status.st_dev, status.st_ino)
         self.skipped_bytes = 0
         self._position = status.st_size

@@ -21,23 +21,20 @@ from machine.stamp import Stamp
 
 
 @pytest.fixture
-def simulated(tmp_path: Path) -> Iterator[Callable[..., SimulatedMachine]]:
+def simulated() -> Iterator[Callable[..., SimulatedMachine]]:
     """Make simulated machines: `simulated(packages=[...], gpus=[...])` is running when it comes back."""
     with ExitStack() as stack:
-        count = 0
 
         def make(**parts: Any) -> SimulatedMachine:
-            nonlocal count
-            count += 1
-            return stack.enter_context(SimulatedMachine(tmp_path / f"machine-{count}", **parts))
+            return stack.enter_context(SimulatedMachine(**parts))
 
         yield make
 
 
 @pytest.fixture
-def two_sockets(tmp_path: Path) -> Iterator[SimulatedMachine]:
+def two_sockets() -> Iterator[SimulatedMachine]:
     """Give a running server: two packages with dram, psys, mmio, a wrap, a GPU with a counter and one without."""
-    with two_sockets_two_gpus(tmp_path / "two-sockets") as machine:
+    with two_sockets_two_gpus() as machine:
         yield machine
 
 

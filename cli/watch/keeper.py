@@ -44,6 +44,7 @@ class Keeper:
         marks: int,
     ) -> None:
         self._master = master
+        os.set_blocking(master, False)
         self._slave: int | None = slave
         # Opened anew, so that waiting for a slow terminal is ours alone: others share the descriptor that came.
         self._screen: int | None = _opened_anew(screen, os.O_WRONLY)

@@ -1,7 +1,8 @@
 """The registry of sources: a new one takes a module here and a line in `meters`.
 
 The estimate is not in that list: it stands in for what no meter covers, so it is made after the fast sources were
-opened and the kinds of hardware still without a meter are known.
+opened and the kinds of hardware still without a meter are known. Its module is not named like the function
+`estimate`: importing a submodule binds its name here.
 """
 
 from __future__ import annotations
@@ -37,6 +38,6 @@ def slow() -> tuple[Source, ...]:
 
 def estimate(missing: Collection[Kind]) -> Source:
     """Make the estimate for the kinds without a meter; it knows cpu and dram and passes over others."""
-    from greenrun.sampler.sources.estimate import Estimate
+    from greenrun.sampler.sources.estimation import Estimate
 
     return Estimate(missing)

@@ -4,8 +4,6 @@ A job may call `greenrun.epoch(k)` and `greenrun.metric(name, value)`. Where it 
 nothing, and never does either of them raise or wait: a marker is not worth a job.
 """
 
-from __future__ import annotations
-
 import os
 
 __version__ = "0.1.0"

@@ -31,7 +31,7 @@ def main() -> None:
             command, os.environb, mask, taken, ignored=ignored, started=started, wake=lambda: None, marks=writer
         )
     except CannotRun as error:
-        print(error.reason, file=sys.stderr)
+        sys.stderr.write(f"{error.reason}\n")
         sys.exit(error.exit_code)
     finally:
         try:

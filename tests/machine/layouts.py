@@ -13,7 +13,7 @@ from machine.simulated import SimulatedMachine
 
 
 def two_sockets_two_gpus(
-    directory: str | os.PathLike[str], *, wraps_at: float = 3.7, seed: int | None = None
+    directory: str | os.PathLike[str] | None = None, *, wraps_at: float = 3.7, seed: int | None = None
 ) -> SimulatedMachine:
     """Give a server: two packages with dram, psys in the middle, mmio, one GPU with an energy counter, one without.
 

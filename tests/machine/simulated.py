@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import tempfile
 import time
 from collections.abc import Sequence
 from types import TracebackType
@@ -19,7 +20,10 @@ from machine.profiles import Profile
 
 
 class SimulatedMachine:
-    """A machine under `directory` that greenrun sees when `environment` is merged into its own; a context manager.
+    """A machine that greenrun sees when `environment` is merged into its own; a context manager.
+
+    It lives in `directory`, which stays, or, where none is given, in one that goes when the context ends; that one is
+    in memory if it can be, where its thousand files and links take milliseconds and no disk ever delays a counter.
 
     `packages` are the top-level zones of intel-rapl in the order of their numbers, psys among them; `mmio` those of
     intel-rapl-mmio. No packages: no powercap at all. `masked` hides the zones as container runtimes do. `gpus=None`
@@ -33,7 +37,7 @@ class SimulatedMachine:
 
     def __init__(
         self,
-        directory: str | os.PathLike[str],
+        directory: str | os.PathLike[str] | None = None,
         *,
         packages: Sequence[Zone] = (),
         mmio: Sequence[Zone] = (),
@@ -45,7 +49,7 @@ class SimulatedMachine:
         memory_bytes: int = 256 * 2**30,
         load: Profile | None = None,
     ) -> None:
-        self.directory = os.path.abspath(directory)
+        self.directory = os.path.abspath(directory) if directory else ""  # the empty one is made on entering
         self.packages = tuple(packages)
         self.mmio = tuple(mmio)
         self.gpus = tuple(gpu_parts.place(gpu, index) for index, gpu in enumerate(gpus or ()))
@@ -58,6 +62,7 @@ class SimulatedMachine:
         self._hypervisor = hypervisor
         self._memory_bytes = memory_bytes
         self._load = load
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._epoch_nanoseconds = 0
         self._counters: Helper | None = None
         self._procfs: Helper | None = None
@@ -79,6 +84,10 @@ class SimulatedMachine:
 
     def __enter__(self) -> SimulatedMachine:
         self._epoch_nanoseconds = time.monotonic_ns()
+        if not self.directory:
+            memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108  the folder below it is ours
+            self._temporary = tempfile.TemporaryDirectory(prefix="simulated-machine-", dir=memory)
+            self.directory = self._temporary.name
         os.makedirs(self.sysfs)
         self.environment = {"GREENRUN_SYSFS_ROOT": self.sysfs, "GREENRUN_PROCFS_ROOT": self.procfs}
         os.symlink("/sys/fs", os.path.join(self.sysfs, "fs"))  # the cgroups that the tests live in
@@ -87,7 +96,7 @@ class SimulatedMachine:
             self._start_gpus()
             self._start_procfs()
         except BaseException:
-            self.stop()
+            self.__exit__(None, None, None)
             raise
         return self
 
@@ -95,9 +104,11 @@ class SimulatedMachine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+        if self._temporary:
+            self._temporary.cleanup()
 
     def stop(self) -> None:
-        """Let the counters stand still and end the helpers. The directory stays."""
+        """Let the counters stand still and end the helpers. The files stay."""
         if self._counters:
             self.largest_update_gap_seconds = float(self._counters.stop())
         if self._procfs:

@@ -380,6 +380,16 @@ def command_lines() -> Iterable[bytes]:
                 continue
 
 
+def test_directory_goes_unless_it_was_given(tmp_path: Path) -> None:
+    """A machine cleans up after itself, but leaves a directory that is not its own."""
+    with SimulatedMachine() as machine:
+        assert os.path.isdir(machine.procfs)
+    assert not os.path.exists(machine.directory)
+    with SimulatedMachine(tmp_path / "mine") as machine:
+        pass
+    assert os.path.isdir(machine.procfs)
+
+
 def test_leftovers_are_found(tmp_path: Path, greenrun: Greenrun) -> None:
     """A process of greenrun's that goes on, a temporary file and a named pipe are told; other processes are not."""
     assert greenrun.leftovers() == []
@@ -423,7 +433,7 @@ def test_no_compiler_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
         program("not-built-yet")
 
 
-def test_phases_are_repeatable(tmp_path: Path) -> None:
+def test_phases_are_repeatable() -> None:
     """The same seed gives the same machine, another one another."""
-    devices = [two_sockets_two_gpus(tmp_path / str(n), seed=seed).devices() for n, seed in enumerate((5, 5, 6))]
+    devices = [two_sockets_two_gpus(seed=seed).devices() for seed in (5, 5, 6)]
     assert devices[0] == devices[1] != devices[2]

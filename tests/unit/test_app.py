@@ -40,10 +40,7 @@ def test_a_program_may_be_called_like_a_verb(greenrun: Greenrun, own: list[str],
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        (
-            [],
-            "there is no command to run; the usage is greenrun [OPTIONS] COMMAND [ARG ...] (greenrun --help tells more)",
-        ),
+        ([], "there is no command to run; the usage is greenrun [OPTIONS] COMMAND [ARG ...]"),
         (["--quiet", "--"], "there is no command to run"),
         (["--pu", "1", "true"], "there is no option --pu, --pue is the nearest (greenrun --help lists them all)"),
         (["-x", "true"], "there is no option -x"),

@@ -130,3 +130,11 @@ def test_import_greenrun_is_light() -> None:
     code = "import sys; before = set(sys.modules); import greenrun; print(set(sys.modules) - before)"
     command = [sys.executable, "-c", code]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "{'greenrun'}\n"
+
+
+def test_greenrun_mark_is_light(marks: Path) -> None:
+    """The verb is called once an epoch or more often: it goes without click."""
+    code = "import sys; from greenrun.cli.app import main; main(['mark', 'epoch', '1']); print('click' in sys.modules)"
+    command = [sys.executable, "-c", code]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "False\n"
+    assert marks.read_text() == "epoch 1\n"

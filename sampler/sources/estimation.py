@@ -115,7 +115,7 @@ def _cpu(processor: hardware.Processor) -> tuple[Device, _Curve]:
         percent = _KNOWN_CPU_PERCENT
         note = (
             f"Estimated from the load and a thermal design power of {package_watts:g} W "
-            f"x {processor.sockets} (table of the codecarbon project)."
+            f"x {processor.sockets} (table of CodeCarbon)."
         )
     else:
         core = hardware.architecture(processor)

@@ -1,0 +1,73 @@
+"""Following a regular file that a job writes."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from greenrun.sampler import follow
+from greenrun.sampler.epochs import Mark
+from greenrun.sampler.follow import Follower
+
+
+def test_starts_at_the_end(tmp_path: Path) -> None:
+    """What was in the file before is not this job's."""
+    path = tmp_path / "out"
+    path.write_text("Epoch 1 loss 1\n")
+    follower = Follower(str(path))
+    assert follower.read() == []
+    with path.open("a") as file:
+        file.write("Epoch 2 loss 1\nEpo")
+        file.flush()
+        assert follower.read() == [Mark(2, None, "end")]
+        file.write("ch 3 loss 1")
+    assert follower.finish() == [Mark(3, None, "end")]
+
+
+def test_through_the_descriptor_of_a_process(tmp_path: Path) -> None:
+    """The file is found through the job's descriptor, also when its name is gone; lock and offset stay the job's."""
+    path = tmp_path / "out"
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        job = subprocess.Popen(["sh", "-c", "read x; echo Epoch 5"], stdin=subprocess.PIPE, stdout=file)
+        follower = Follower(f"/proc/{job.pid}/fd/1")
+        path.unlink()
+        job.communicate(b"\n")
+        assert follower.read() == [Mark(5, None, "start")]
+        assert os.lseek(file.fileno(), 0, os.SEEK_CUR) == len("Epoch 5\n")
+    follower.close()
+
+
+def test_truncated(tmp_path: Path) -> None:
+    """A file that becomes shorter is read again from its beginning."""
+    path = tmp_path / "out"
+    path.write_text("x" * 1000)
+    follower = Follower(str(path))
+    path.write_text("\nEpoch 1\n")
+    assert follower.read() == [Mark(1, None, "start")]
+
+
+def test_budget(tmp_path: Path) -> None:
+    """More than the budget: the newest part is read, the rest is counted."""
+    path = tmp_path / "out"
+    path.touch()
+    follower = Follower(str(path))
+    with path.open("r+b") as file:
+        file.truncate(3 * follow.BYTES_PER_SECOND)  # sparse
+        file.seek(0, os.SEEK_END)
+        file.write(b"\nEpoch 9\n")
+    assert follower.read() == [Mark(9, None, "start")]
+    assert follower.skipped_bytes == 2 * follow.BYTES_PER_SECOND + len(b"\nEpoch 9\n")
+
+
+def test_not_a_regular_file(tmp_path: Path) -> None:
+    """A pipe is not followed, a missing file is an OSError."""
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(ValueError, match="not a regular file"):
+        Follower(str(tmp_path / "fifo"))
+    with pytest.raises(FileNotFoundError):
+        Follower(str(tmp_path / "none"))
