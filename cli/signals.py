@@ -33,6 +33,7 @@ _CORE = frozenset(
 )
 # Their default action is nothing, or to go on: they never end a wait.
 HARMLESS = frozenset((signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH, signal.SIGIO))
+_STOPS = frozenset((signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU))
 _PR_SET_DUMPABLE = 4  # linux/prctl.h
 
 
@@ -96,7 +97,8 @@ def stop_with(command_pid: int, number: int, resumed: Callable[[], None] | None 
     signal.sigtimedwait({signal.SIGCONT}, 0)
     if resumed is not None:
         resumed()
-    if _state(command_pid) == "T":
+    # SIGCONT has cleared older stop signals: one that waits now is a new stop, and the command's state comes of it.
+    if _state(command_pid) == "T" and not signal.sigpending() & _STOPS:
         forward(signal.SIGCONT, command_pid)
 
 

@@ -150,7 +150,7 @@ def _measure(entry: Event, curve: Curve | None, life: Life, lost: dict[Any, floa
         entry=entry,
         curve=curve,
         energy_joules=energy_joules,
-        half_width_joules=own_joules * entry["uncertainty_percent"] / 100.0 
+        half_width_joules=own_joules * entry["uncertainty_percent"] / 100.0 + filled_joules,
         filled_joules=filled_joules,
         from_t=life.begin + late_seconds if late_seconds > 0.0 else None,
         until_t=last_t if life.end - last_t > missing_seconds(life) else None,

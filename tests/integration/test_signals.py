@@ -37,7 +37,9 @@ class Job:
 
     def __init__(self, greenrun: Greenrun, *words: str, **options: Any) -> None:
         self.ready = os.path.join(greenrun.cwd, "ready")
-        self.process = greenrun.start(*words, sys.executable, "-c", COUNTER, stdout=subprocess.PIPE, text=True, **options)
+        self.process = greenrun.start(
+            *words, sys.executable, "-c", COUNTER, stdout=subprocess.PIPE, text=True, **options
+        )
         wait_for(lambda: os.path.exists(self.ready))
         self.pid = child_of(self.process.pid)
 
@@ -96,9 +98,8 @@ def test_two_signals_are_two(greenrun: Greenrun) -> None:
 
 def test_what_the_command_sends_to_greenrun_stays_there(greenrun: Greenrun) -> None:
     """A command that signals its parent, or its group, does not get it back."""
-    script = "trap 'echo got' USR1; kill -USR1 $PPID; sleep 0.3; (kill -USR1 $PPID); sleep 0.3; echo end"
-    # The second kill comes from a descendant and is for the shell itself.
-    assert greenrun("sh", "-c", script).stdout == "got\nend\n"
+    script = "trap 'echo got' USR1; kill -USR1 $PPID; (kill -USR1 $PPID); sleep 0.3; echo end"
+    assert greenrun("sh", "-c", script).stdout == "end\n"
 
 
 def test_ended_by_a_forwarded_signal(greenrun: Greenrun, record: Callable[[], dict[str, Any]]) -> None:
@@ -116,10 +117,12 @@ def test_nohup(greenrun: Greenrun) -> None:
     """What nohup ignores stays ignored, in greenrun and in the command."""
     show = ["grep", "SigIgn", "/proc/self/status"]
 
-    def ignored(*words: str) -> str:
-        return subprocess.run(
+    def ignored(*words: str) -> int:
+        shown = subprocess.run(
             [*words, *show], env=greenrun.environment(), cwd=greenrun.cwd, capture_output=True, text=True, check=True
         ).stdout
+        # posix_spawn(3) of the GNU C library leaves the two signals that it keeps for itself, 32 and 33, ignored.
+        return int(shown.split()[1], 16) & ~(3 << 31)
 
     assert ignored("nohup", ENTRY) == ignored("nohup")
     assert ignored("nohup") != ignored("env")
@@ -186,7 +189,7 @@ def test_first_process_of_a_namespace(greenrun: Greenrun) -> None:
     inside = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
     if os.geteuid() != 0:
         inside.insert(1, "--map-root-user")
-    script = "(sleep 0.1 &) ; sleep 0.3; test -z \"$(ps -eo stat= | grep Z)\" || echo zombie; exit 7"
+    script = '(sleep 0.1 &) ; sleep 0.3; test -z "$(ps -eo stat= | grep Z)" || echo zombie; exit 7'
 
     def run(*command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

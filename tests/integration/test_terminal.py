@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import time
 from collections.abc import Iterator
 
 import pexpect
@@ -100,6 +101,7 @@ def test_stop_and_continue(shell: Shell, options: str) -> None:
     shell.bash.sendline(f"{ENTRY} {options}sh -c 'echo began; read x; echo got $x; exit 3'")
     shell.bash.expect_exact("\nbegan")
     for _ in range(2):
+        time.sleep(0.3)  # before fg has done its work the terminal's signal would go to the wrong group
         shell.bash.sendcontrol("z")
         shell.bash.expect("Stopped")
         shell.bash.sendline("jobs")

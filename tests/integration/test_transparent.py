@@ -72,7 +72,9 @@ def test_quiet(greenrun: Greenrun, record: RecordReader) -> None:
     assert record()["status"] == "complete"
 
 
-@pytest.mark.parametrize("word", ["--help", "-h", "--log-dir", "--version", "[/x]", "two words", "", "--", "*", "report"])
+@pytest.mark.parametrize(
+    "word", ["--help", "-h", "--log-dir", "--version", "[/x]", "two words", "", "--", "*", "report"]
+)
 def test_arguments_belong_to_the_command(greenrun: Greenrun, word: str) -> None:
     """Whatever follows the command is its own, whatever it looks like."""
     assert argv_seen(greenrun, word, "x") == [word.encode(), b"x"]
@@ -113,7 +115,9 @@ def test_verbs_that_are_not_built_yet(greenrun: Greenrun, verb: str) -> None:
     assert result.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize(("name", "code"), [("no-such-program", 127), ("", 127), ("./no/such", 127), ("/", 126), ("./plain", 126)])
+@pytest.mark.parametrize(
+    ("name", "code"), [("no-such-program", 127), ("", 127), ("./no/such", 127), ("/", 126), ("./plain", 126)]
+)
 def test_cannot_run(greenrun: Greenrun, record: RecordReader, name: str, code: int) -> None:
     """Not found is 127, not executable 126, with one sentence, and the record says that nothing ran."""
     with open(os.path.join(greenrun.cwd, "plain"), "w"):

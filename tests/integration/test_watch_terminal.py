@@ -256,12 +256,16 @@ def test_terminated_from_outside(shell: Shell) -> None:
 
 def test_killed_from_outside(shell: Shell) -> None:
     """SIGKILL of greenrun: the job goes on, its output is shown, the terminal is restored."""
-    inner = f"{shell.watch} sh -c 'echo up; sleep 1; echo still here'; sleep 2"
+    inner = f"{shell.watch} sh -c 'echo up; sleep 3; echo still here'; sleep 5"
     shell.type(f"sh -c {shlex.quote(inner)}")  # an interactive shell would restore the terminal by itself
     shell.expect("up\r\n")
-    os.kill(shell.greenrun_pid(), 9)
-    shell.expect("still here")
-    assert termios.tcgetattr(shell.screen.child_fd)[3] & termios.ICANON
+    runner = shell.greenrun_pid()
+    command = int(shell.marks.read_text().split()[1])
+    os.kill(runner, 9)
+    while not termios.tcgetattr(shell.screen.child_fd)[3] & termios.ICANON:
+        time.sleep(0.02)
+    assert Path(f"/proc/{command}").exists()  # restored at once, not only at the command's end
+    shell.expect("still here\r\n")
     shell.expect(PROMPT)
 
 

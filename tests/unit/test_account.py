@@ -353,6 +353,12 @@ def test_epochs_from_start_marks() -> None:
     assert stretches(*marks) == [(1, 2.0, 4.0), (2, 6.0, 4.0)]
 
 
+def test_an_epoch_that_was_killed_is_none() -> None:
+    """Where nobody saw the command end, the epoch that was running is left out."""
+    events = steady(10.0, 0.0, 10.0, epoch(1.0, 1, "start"), epoch(5.0, 2, "start"))
+    assert [one["n"] for one in account(events[:-2])["epochs"]] == [1]
+
+
 def test_epochs_from_both_marks() -> None:
     """What lies between an end and the next start belongs to no epoch."""
     marks = [epoch(2.0, 1, "start"), epoch(5.0, 1, "end"), epoch(6.0, 2, "start"), epoch(9.0, 2, "end")]
@@ -400,6 +406,14 @@ def test_predicted_grams_say_nothing_about_another_place() -> None:
     told = account(events, WhatIf(intensities=[intensity(100.0)]))["prediction"]
     assert told is not None
     assert told["made"][0]["co2e_grams"] is told["error_percent"]["co2e_grams"] is None
+
+
+def test_half_the_energy_is_no_yardstick() -> None:
+    """With a part of the energy missing only the duration can be held against the prediction."""
+    log = steady(10.0, 0.0, 10.0, intensity(360.0), predicted(12.0, 90.0, 0.02), until=6)
+    told = account(log)["prediction"]
+    assert told is not None
+    assert told["actual"] == {"duration_seconds": 10.0, "energy_joules": None, "co2e_grams": None}
 
 
 def test_a_killed_run_is_no_yardstick() -> None:

@@ -40,6 +40,15 @@ def test_an_estimate_says_so_first() -> None:
     assert "counted by the hardware" in metered
 
 
+def test_an_estimate_beside_a_meter_says_so_on_its_own_line() -> None:
+    """One meter is a meter: the total is not called an estimate, the part is."""
+    entries = [device("package-0"), device("ram", kind="dram", method="estimate", percent=50.0)]
+    events = [start(*entries), spawned(0.0), sample(0.0, 0.0, 0.0), sample(2.0, 10.0, 5.0), exited(2.0)]
+    text = terminal.render(account(events))
+    assert "no meter" not in text
+    assert "    memory    5.00 J +-50 %, estimated, ram\n" in text
+
+
 def test_a_modelled_counter_is_not_called_measured() -> None:
     """Under a hypervisor the counter's words are its own."""
     text = terminal.render(account(log(entry=device("cpu", trusted=False))))
