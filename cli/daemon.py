@@ -193,7 +193,9 @@ class Daemon:
         since = max(float(event["t"]) for event in earlier)  # type: ignore[arg-type]  # runlog.read has checked it
         now = time.monotonic() - self._run.monotonic
         lost = [meter.device.name for meter in self._sampler.meters if not meter.bridges]
-        words = f"what {', '.join(lost)} used meanwhile is not counted" if lost else "the counters went on by themselves"
+        words = (
+            f"what {', '.join(lost)} used meanwhile is not counted" if lost else "the counters went on by themselves"
+        )
         self._sampler.warn(
             "gap",
             f"The sampler was killed: nothing was measured for {now - since:.1f} s, {since:.1f} s after the start; {words}.",
@@ -380,4 +382,3 @@ class Daemon:
         text = conclude(self._writer.run_dir, self._writer.unwritten)
         os.set_blocking(self._setup.news, True)
         self._say(b"summary " + text.encode("utf-8", "replace").replace(b"\n", NEWLINE))
-

@@ -62,13 +62,18 @@ def _start(argv: list[str]) -> int:
 
 def _run_unmeasured(argv: list[str], error: Exception) -> int:
     """Become the command that argv names, after one sentence; if there is none, there is nothing to save."""
+    from greenrun.cli.errors import EXIT_USAGE, UserError
     from greenrun.cli.options import split
 
-    command = split(argv)[1]
+    try:
+        command = split(argv)[1]
+    except UserError as mistake:
+        _say(f"greenrun: {mistake}")
+        return EXIT_USAGE
     reason = f"{type(error).__name__}: {error}".splitlines()[0]
     if not command:
         _say(f"greenrun: {reason}")
-        return 125
+        return EXIT_USAGE
     _say(f"greenrun: cannot measure ({reason}); running the command without.")
     from greenrun.cli import run
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from greenrun.sampler.loop import Sampler
 
 _FOLLOW_SECONDS = 0.25
+_MOST_EPOCHS = 100_000  # a number beyond is no plan but a slip, and must not cost the daemon its memory
 
 
 class Markers:
@@ -136,14 +137,18 @@ class Markers:
         before = len(self._progress.finished)
         self._progress.mark(mark.n, mark.mark, Point(at - self._sampler.started, self._sampler.total_joules()))
         total = self._total or mark.of
-        if total is not None and before < len(self._progress.finished) <= total:
+        if total is not None and len(self._progress.finished) > before and mark.n <= total <= _MOST_EPOCHS:
             self._predict(self._progress, total)
 
     def _predict(self, progress: Progress, total: int) -> None:
         setup = prediction.Cost(
             progress.first.t - progress.spawned.t, _difference(progress.first.joules, progress.spawned.joules)
         )
-        done = [prediction.Cost(epoch.duration_seconds, epoch.energy_joules) for epoch in progress.finished]
+        done = [
+            prediction.Cost(epoch.duration_seconds / epoch.count, _share(epoch.energy_joules, epoch.count))
+            for epoch in progress.finished
+            for _ in range(epoch.count)
+        ]
         predicted = prediction.predict(setup, done, total)
         grams = None
         if predicted.energy_joules is not None and self._grams_per_joule is not None:
@@ -161,6 +166,10 @@ class Markers:
 
             self._told = True
             self._note(prediction_line(fields))
+
+
+def _share(joules: float | None, count: int) -> float | None:
+    return None if joules is None else joules / count
 
 
 def _difference(later: float | None, earlier: float | None) -> float | None:

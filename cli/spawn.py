@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+from functools import partial
 from typing import TYPE_CHECKING
 
 from greenrun.cli.errors import EXIT_CANNOT_INVOKE, EXIT_NOT_FOUND, CannotRun
@@ -25,23 +26,25 @@ def spawn(
     file_actions: Sequence[tuple[int, ...]] = (),
     *,
     ignored: Iterable[int] = (),
+    own_group: bool = False,
 ) -> int:
     """Start `command` and give its process id.
 
     `mask` is the signal mask it starts with, `file_actions` as for `os.posix_spawn`, `ignored` the signals that were
-    ignored when greenrun was started and that greenrun no longer ignores (SIGCHLD).
+    ignored when greenrun was started and that greenrun no longer ignores (SIGCHLD). With `own_group` it leads a
+    process group of its own.
 
     Raises CannotRun where the command is not found or not executable, OSError with EAGAIN or ENOMEM where no process
     can be made at all.
     """
     try:
-        return _start(command, environment, mask, file_actions, ignored)
+        return _start(command, environment, mask, file_actions, ignored, own_group)
     except OSError as error:
         if error.errno in _NO_PROCESS_LEFT:
             raise
         if error.errno == errno.ENOEXEC:  # a script without "#!": the shell's, as execvp(3) has it
             script = ["/bin/sh", resolve(command[0], environment), *command[1:]]
-            return _start(script, environment, mask, file_actions, ignored)
+            return _start(script, environment, mask, file_actions, ignored, own_group)
         code = EXIT_NOT_FOUND if error.errno == errno.ENOENT else EXIT_CANNOT_INVOKE
         raise CannotRun(code, os.strerror(error.errno or errno.EINVAL)) from None
 
@@ -52,11 +55,13 @@ def _start(
     mask: Iterable[int],
     file_actions: Sequence[tuple[int, ...]],
     ignored: Iterable[int],
+    own_group: bool,
 ) -> int:
     if not command[0]:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))  # posix_spawnp would call it a ValueError
     if not ignored:
-        return os.posix_spawnp(
+        start = partial(os.posix_spawnp, setpgroup=0) if own_group else os.posix_spawnp
+        return start(
             command[0],
             list(command),
             environment,
@@ -64,7 +69,7 @@ def _start(
             setsigmask=mask,
             setsigdef=_IGNORED_BY_PYTHON,
         )
-    return _fork_and_exec(command, environment, mask, file_actions, ignored)
+    return _fork_and_exec(command, environment, mask, file_actions, ignored, own_group)
 
 
 def _fork_and_exec(
@@ -73,12 +78,15 @@ def _fork_and_exec(
     mask: Iterable[int],
     file_actions: Sequence[tuple[int, ...]],
     ignored: Iterable[int],
+    own_group: bool,
 ) -> int:
     """Start the command where posix_spawn cannot: it knows how to default a signal, not how to ignore one."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
+            if own_group:
+                os.setpgid(0, 0)
             for number in ignored:
                 signal.signal(number, signal.SIG_IGN)
             for number in _IGNORED_BY_PYTHON:

@@ -40,9 +40,10 @@ def main() -> None:
 
     network = MLPClassifier(hidden_layer_sizes=(512, 256), learning_rate_init=3e-4, batch_size=48, random_state=0)
     for epoch in range(1, epochs + 1):
+        print(f"Epoch {epoch}/{epochs}", flush=True)
         network.partial_fit(train_images, train_labels, classes=numpy.unique(labels))
         accuracy = network.score(test_images, test_labels)
-        print(f"Epoch {epoch}/{epochs}, loss={network.loss_:.4f}, accuracy={accuracy:.4f}", flush=True)
+        print(f"  loss {network.loss_:.4f}, accuracy {accuracy:.4f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from greenrun.reports.energy import Measured, sum_joules
+from greenrun.sampler.progress import Point, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from greenrun.reports.life import Life
     from greenrun.reports.record import Amounts, Epoch, Event, Marker, Prediction
@@ -18,43 +19,25 @@ def epochs(events: Sequence[Event], life: Life, devices: Sequence[Measured]) -> 
 
     Where the job set markers itself, what was read from its output is left aside: it is the same epochs again.
     """
-    marks = [event for event in events if event["event"] == "epoch" and life.begin <= event["t"] <= life.end]
-    marks.sort(key=lambda mark: float(mark["t"]))  # a marker may be read after a later event was written
-    marker: Marker = "marks" if any(mark["from"] == "marks" for mark in marks) else "output"
+    marks = [event for event in events if event["event"] == "epoch" and life.begin <= event["t"]]
+    marker: Literal["output", "marks"] = "marks" if any(mark["from"] == "marks" for mark in marks) else "output"
+    progress = Progress(Point(life.begin, None))
+    for mark in marks:
+        if mark["from"] == marker:
+            # What a relay reads last arrives after the command's end, but was written before it.
+            progress.mark(mark["n"], mark["mark"], Point(min(mark["t"], life.end), None))
+    if life.ended:
+        progress.end(Point(life.end, None))
     return [
         {
-            "n": n,
-            "from": from_t - life.begin,
-            "duration_seconds": to_t - from_t,
-            "energy_joules": sum_joules(devices, from_t, to_t),
+            "n": epoch.n,
+            "from": epoch.from_t - life.begin,
+            "duration_seconds": epoch.duration_seconds,
+            "energy_joules": sum_joules(devices, epoch.from_t, epoch.from_t + epoch.duration_seconds),
             "marker": marker,
         }
-        for n, from_t, to_t in _stretches([mark for mark in marks if mark["from"] == marker], life)
+        for epoch in progress.finished
     ]
-
-
-def _stretches(marks: Sequence[Event], life: Life) -> Iterator[tuple[int, float, float]]:
-    """Give number, begin and end of each epoch, from start marks, end marks or both.
-
-    An epoch without a start mark begins where the one before it ended, the first with the command; one without an
-    end mark ends where the next begins, the last with the command, if that was seen to end.
-    """
-    boundary = life.begin
-    running: int | None = None
-    for mark in marks:
-        n, t = mark["n"], mark["t"]
-        if mark["mark"] == "end":
-            yield n, boundary, t
-            running = None
-        elif running == n:  # the same start told twice
-            continue
-        else:
-            if running is not None:
-                yield running, boundary, t
-            running = n
-        boundary = t
-    if running is not None and life.ended:
-        yield running, boundary, life.end
 
 
 def prediction(events: Sequence[Event], actual: Amounts, *, anew: bool) -> Prediction | None:

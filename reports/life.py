@@ -36,9 +36,8 @@ def life(events: Sequence[Event]) -> Life | None:
     exited = first(events, "exited")
     if exited:
         return Life(begin, max(begin, float(exited["t"])), ended=True)
-    return Life(
-        begin, max([begin, *(float(event["t"]) for event in events if event["event"] == "sample")]), ended=False
-    )
+    last_sample_t = max((float(event["t"]) for event in events if event["event"] == "sample"), default=begin)
+    return Life(begin, max(begin, last_sample_t), ended=False)
 
 
 def first(events: Sequence[Event], kind: str) -> Event | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from greenrun.reports import units
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from greenrun.reports.record import Device, Record
 
@@ -27,7 +27,11 @@ _PUE_SOURCES = {
     "assumed": "assumed, since nobody told it (--pue)",
     "what-if": "as this report was asked",
 }
-_AMOUNTS = {"duration_seconds": units.duration, "energy_joules": units.energy, "co2e_grams": units.mass}
+_AMOUNTS: dict[str, Callable[[float], str]] = {
+    "duration_seconds": units.duration,
+    "energy_joules": units.energy,
+    "co2e_grams": units.mass,
+}
 
 _Entry = tuple[str, str]  # a label, indented where it belongs to the one above, and its text
 

@@ -120,7 +120,7 @@ _CARRIES_MORE = re.compile(rb"[0-9A-Za-z]")
 
 def parse_line(line: bytes) -> Mark | None:
     """Understand one line of output, without its end; the number is as printed."""
-    found = _EPOCH_LINE.match(_ANSI.sub(b"", line))
+    found = _EPOCH_LINE.match(_ANSI.sub(b"", line) if b"\x1b" in line else line)
     if found is None:
         return None
     number, of, rest = found.groups()

@@ -53,6 +53,7 @@ class Sampler:
         self._interval = interval_seconds
         self._open: list[tuple[Source, list[Meter], list[float]]] = []  # source, its meters, [when to read it next]
         self._announced = 0  # how many meters the log knows
+        self._findings_told = 0
         self._usage = Usage(machine)
         self._cpu_base = self._usage.machine_cpu_seconds()
         self._job: tuple[float, int] | None = None
@@ -156,9 +157,11 @@ class Sampler:
     def announce(self) -> None:
         """Write the devices that the log does not know yet; the first ones stand in `start`."""
         new = self.described()[self._announced :]
-        self._announced = len(self.meters)
+        findings = [asdict(finding) for finding in self.findings[self._findings_told :]]
+        self._announced, self._findings_told = len(self.meters), len(self.findings)
+        if new or findings:
+            self.write("device", devices=new, findings=findings)
         if new:
-            self._write("device", devices=new)
             self.sample()
 
     def described(self) -> list[Event]:
@@ -170,7 +173,7 @@ class Sampler:
 
     def begin(self, **fields: object) -> None:
         """Write the `start` event: the devices and findings of now, and what the caller knows of the run."""
-        self._announced = len(self.meters)
+        self._announced, self._findings_told = len(self.meters), len(self.findings)
         self._writer.append(
             {
                 "event": "start",
@@ -249,8 +252,8 @@ class Sampler:
         event: Event = {
             "event": "sample",
             "t": round(now - self.started, 6),
-            "j": [None if meter.joules is None else round(meter.joules, 4) for meter in self.meters],
-            "raw": [meter.raw_microjoules for meter in self.meters],
+            "j": [None if meter.joules is None else _short(meter.joules) for meter in self.meters],
+            "raw": [meter.raw_microjoules if meter.bridges else None for meter in self.meters],
         }
         self._scan_job(now)
         cpu = self._usage.machine_cpu_seconds()
@@ -302,19 +305,22 @@ class Sampler:
         told_step, told_suspended = self._clock_told
         if abs(step - told_step) > _CLOCK_STEP_SECONDS or suspended - told_suspended > _CLOCK_STEP_SECONDS:
             self._clock_told = (step, suspended)
-            self._write("clock", now, utc_step_seconds=round(step, 3), suspended_seconds=round(suspended, 3))
+            self.write("clock", now, utc_step_seconds=round(step, 3), suspended_seconds=round(suspended, 3))
 
     def warn(
-        self, code: str, message: str, *, device: str | None = None, from_t: float | None = None, to_t: float | None = None
+        self,
+        code: str,
+        message: str,
+        *,
+        device: str | None = None,
+        from_t: float | None = None,
+        to_t: float | None = None,
     ) -> None:
         """Write a warning: one sentence for the user."""
-        self._write("warning", code=code, message=message, device=device, from_t=from_t, to_t=to_t)
+        self.write("warning", code=code, message=message, device=device, from_t=from_t, to_t=to_t)
 
-    def write(self, event: str, at: float | None = None, **fields: object) -> None:
-        """Write any other event, `at` a CLOCK_MONOTONIC time, or now."""
-        self._write(event, at, **fields)
-
-    def _write(self, event: str, at: float | None = None, /, **fields: object) -> None:
+    def write(self, event: str, at: float | None = None, /, **fields: object) -> None:
+        """Write any event; `at` is a CLOCK_MONOTONIC time, now unless told."""
         t = (time.monotonic() if at is None else at) - self.started
         self._writer.append({"event": event, "t": round(max(t, 0.0), 6), **fields})
 
@@ -326,6 +332,11 @@ class Sampler:
         """Let go of the hardware."""
         for source, _, _ in self._open:
             source.close()
+
+
+def _short(joules: float) -> float:
+    """Keep what matters: a tenth of a millijoule, and ten digits of it in a log that is to last for weeks."""
+    return float(f"{round(joules, 4):.10g}")
 
 
 def _clock_offsets() -> tuple[float, float]:

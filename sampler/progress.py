@@ -15,54 +15,57 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """A finished epoch: `n` counts from 1, `from_t` is seconds since the start of the run."""
+    """A finished epoch: `n` counts from 1, `from_t` is seconds since the start of the run.
+
+    Where a job marks only some of its epochs, one entry stands for all `count` of them since the mark before.
+    """
 
     n: int
     from_t: float
     duration_seconds: float
     energy_joules: float | None
+    count: int
 
 
 class Progress:
     """Takes the marks of one job in their order and keeps the epochs that they finish.
 
     An epoch lasts from its own start mark, or else from the end of the one before it, to its end mark, or else to the
-    start of the next one. Where a job marks only some of its epochs (every fifth), those between share the time and
-    the energy equally. `first` is where the first epoch began: what lies before it is the job's set-up.
+    start of the next one. `first` is where the first epoch began: what lies before it is the job's set-up.
     """
 
     def __init__(self, spawned: Point) -> None:
         self.spawned = spawned
         self.first = spawned
         self.finished: list[Epoch] = []
-        self._begun: tuple[int, Point] | None = None
-        self._last_end = spawned
+        self._begun: int | None = None
+        self._boundary = spawned
         self._last_n: int | None = None
 
     def mark(self, n: int, kind: Literal["start", "end"], at: Point) -> None:
-        """Take one mark; numbers must rise."""
+        """Take one mark; its number is above those before it."""
         if kind == "end":
             self._finish(n, at)
+            return
+        if self._begun == n:  # told twice
             return
         if self._begun is not None:
             self._finish(n - 1, at)
         elif self._last_n is None:
             self.first = at
-        self._begun = (n, at)
+        self._begun, self._boundary = n, at
 
     def end(self, at: Point) -> None:
         """Take the end of the command: it ends an epoch that only its start was told of."""
         if self._begun is not None:
-            self._finish(self._begun[0], at)
+            self._finish(self._begun, at)
 
     def _finish(self, n: int, at: Point) -> None:
-        begin, first_n = self._last_end, n if self._last_n is None else self._last_n + 1
+        begin = self._boundary
+        # A job whose first mark has a high number was resumed: it has not done all those epochs itself.
+        first = n if self._last_n is None else self._last_n + 1
         if self._begun is not None:
-            first_n, begin = self._begun
-        count = max(n - first_n + 1, 1)
-        joules = None if at.joules is None or begin.joules is None else (at.joules - begin.joules) / count
-        seconds = (at.t - begin.t) / count
-        self.finished.extend(
-            Epoch(n - count + 1 + i, begin.t + i * seconds, seconds, joules) for i in range(count)
-        )
-        self._begun, self._last_end, self._last_n = None, at, n
+            first = self._begun
+        joules = None if at.joules is None or begin.joules is None else at.joules - begin.joules
+        self.finished.append(Epoch(n, begin.t, at.t - begin.t, joules, max(n - first + 1, 1)))
+        self._begun, self._boundary, self._last_n = None, at, n

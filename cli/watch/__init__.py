@@ -27,17 +27,13 @@ from typing import TYPE_CHECKING
 
 from greenrun.cli import plain
 from greenrun.cli.watch import relay
-from greenrun.cli.watch.terminal import find_terminal, open_screen
+from greenrun.cli.watch.terminal import open_screen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from greenrun.cli.outcome import Outcome
-
-
-def can_relay() -> bool:
-    """Whether stdout or stderr is something that must be relayed to be watched."""
-    return bool(relay.pipes()) or find_terminal() is not None
+    from greenrun.cli.watch.terminal import Screen
 
 
 def run(
@@ -58,7 +54,7 @@ def run(
     """
     relays = relay.install(marks)
     try:
-        screen = open_screen()
+        screen = _screen()
         if screen is None:
             return plain.run(command, environment, mask, taken, ignored=ignored, started=started, wake=wake)
         with screen:
@@ -67,6 +63,14 @@ def run(
             )
     finally:
         relays.finish(taken)
+
+
+def _screen() -> Screen | None:
+    try:
+        return open_screen()
+    except OSError as error:
+        note(f"greenrun: no pseudo-terminal ({error.strerror}), so epochs that are only printed will not be seen.")
+        return None
 
 
 def note(text: str) -> None:

@@ -41,15 +41,12 @@ def find_terminal() -> int | None:
 def open_screen() -> Screen | None:
     """Make a pseudo-terminal for the terminal that stdout or stderr is.
 
-    None if neither is one, or if this machine has no pseudo-terminals left: then the command has the user's own.
+    None if neither is one. Raises OSError where this machine has no pseudo-terminal to give.
     """
     user = find_terminal()
     if user is None:
         return None
-    try:
-        master, slave = os.openpty()
-    except OSError:
-        return None
+    master, slave = os.openpty()
     return Screen(user, master, slave)
 
 

@@ -87,7 +87,7 @@ def test_interrupt_arrives_once(greenrun: Greenrun, shell: Shell, options: str) 
 @pytest.mark.parametrize("options", ["", "--epochs 2 "])
 def test_interrupted(shell: Shell, options: str) -> None:
     """A command that dies of Ctrl-C takes greenrun with it, and the shell sees 130."""
-    shell.bash.sendline(f"{ENTRY} {options}sh -c 'echo began; sleep 30'")
+    shell.bash.sendline(f"{ENTRY} {options}sh -c 'echo began; exec sleep 30'")
     shell.bash.expect_exact("\nbegan")
     shell.bash.sendcontrol("c")
     shell.bash.expect_exact("SIGINT")

@@ -265,7 +265,7 @@ def test_killed_from_outside(shell: Shell) -> None:
     while not termios.tcgetattr(shell.screen.child_fd)[3] & termios.ICANON:
         time.sleep(0.02)
     assert Path(f"/proc/{command}").exists()  # restored at once, not only at the command's end
-    shell.expect("still here\r\n")
+    shell.expect("still here")
     shell.expect(PROMPT)
 
 

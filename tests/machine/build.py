@@ -36,6 +36,12 @@ def nvml_library() -> str:
     return os.path.dirname(_compile("nvml.c", os.path.join("nvml", _NVML), "-shared", "-fPIC", f"-Wl,-soname,{_NVML}"))
 
 
+@functools.cache
+def preload_library() -> str:
+    """Compile the library for LD_PRELOAD whose calls misbehave on demand, and give its path."""
+    return _compile("preload.c", "preload.so", "-shared", "-fPIC")
+
+
 def _compile(source: str, output: str, *options: str) -> str:
     compiler = os.environ.get("CC") or "cc"
     if shutil.which(compiler) is None:

@@ -1,0 +1,32 @@
+/* A C library whose calls misbehave for greenrun's daemon alone: a log directory on a file system that hangs, and no
+ * process left to fork. Loaded with LD_PRELOAD; told what to do by SIMULATED_TROUBLE=hang|nofork. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+static int trouble(const char *kind) {
+    const char *told = getenv("SIMULATED_TROUBLE");
+    return told && strcmp(told, kind) == 0;
+}
+
+/* The job's own mkdir(1) must not hang, so only paths of run directories do. */
+int mkdir(const char *path, mode_t mode) {
+    int (*real)(const char *, mode_t) = (int (*)(const char *, mode_t))dlsym(RTLD_NEXT, "mkdir");
+    if (trouble("hang") && strstr(path, "greenrun-logs"))
+        sleep(3600);
+    return real(path, mode);
+}
+
+pid_t fork(void) {
+    pid_t (*real)(void) = (pid_t(*)(void))dlsym(RTLD_NEXT, "fork");
+    if (trouble("nofork")) {
+        errno = EAGAIN;
+        return -1;
+    }
+    return real();
+}
