@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from greenrun.reports.life import Life
-    from greenrun.reports.record import Amounts, Epoch, Event, Marker, Prediction
+    from greenrun.reports.record import Amounts, Epoch, Event, Prediction
 
 
 def epochs(events: Sequence[Event], life: Life, devices: Sequence[Measured]) -> list[Epoch]:
@@ -22,10 +22,12 @@ def epochs(events: Sequence[Event], life: Life, devices: Sequence[Measured]) -> 
     marks = [event for event in events if event["event"] == "epoch" and life.begin <= event["t"]]
     marker: Literal["output", "marks"] = "marks" if any(mark["from"] == "marks" for mark in marks) else "output"
     progress = Progress(Point(life.begin, None))
+    t = life.begin
     for mark in marks:
         if mark["from"] == marker:
             # What a relay reads last arrives after the command's end, but was written before it.
-            progress.mark(mark["n"], mark["mark"], Point(min(mark["t"], life.end), None))
+            t = max(t, min(mark["t"], life.end))
+            progress.mark(mark["n"], mark["mark"], Point(t, None))
     if life.ended:
         progress.end(Point(life.end, None))
     return [

@@ -154,7 +154,7 @@ def test_process_substitution_and_every_descriptor(greenrun: Greenrun) -> None:
 
 
 def test_make_jobserver(greenrun: Greenrun) -> None:
-    """make -j under greenrun, and greenrun under make -j, keep the jobserver."""
+    """Make -j under greenrun, and greenrun under make -j, keep the jobserver."""
     with open(os.path.join(greenrun.cwd, "Makefile"), "w") as file:
         file.write("all: a b c\na b c:\n\t@sleep 0.1; echo $@\nouter:\n\t+@$(MAKE) -s all\n")
     for command in (["make", "-s", "-j3"], ["make", "-s", "-j3", "outer"]):
