@@ -17,6 +17,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from greenrun.cli.descriptors import close_all_but
 from greenrun.cli.jobprocess import JobProcess, is_stopped
 from greenrun.sampler.loop import Sampler
 from greenrun.sampler.model import Machine
@@ -73,16 +74,10 @@ def _leave_the_job_alone(setup: Setup) -> None:
         signal.signal(number, signal.SIG_IGN)  # it ends with the job, by itself
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # greenrun may be gone when we answer
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    kept = sorted({setup.control, setup.news} | ({setup.marks} if setup.marks is not None else set()))
     null = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
-        if null != standard:
-            os.dup2(null, standard)
-    low = 3
-    for descriptor in kept:
-        os.closerange(low, descriptor)
-        low = descriptor + 1
-    os.closerange(low, os.sysconf("SC_OPEN_MAX"))
+        os.dup2(null, standard)
+    close_all_but({0, 1, 2, setup.control, setup.news} | ({setup.marks} if setup.marks is not None else set()))
     os.chdir("/")
     with contextlib.suppress(OSError), open("/proc/self/comm", "wb") as file:
         file.write(_NAME)
@@ -112,22 +107,27 @@ class Daemon:
         self._intensities: list[dict[str, Any]] = []
         self._prepared: type[Markers] | None = None
         self._spawned_at: float | None = None
+        self._spawn_is_logged = False
+        self._earlier_events: list[dict[str, Any]] = []
+        self._output_begins: dict[str, int] = {}  # by a path to the command's stdout or stderr
         self._poll = select.poll()
 
     # --- the course of a life
 
     def live(self) -> None:
         """Run from the first reading to the record."""
-        earlier = self._earlier()
+        earlier = self._earlier_events = self._earlier()
         if earlier and earlier[-1]["event"] == "end":  # only the record is missing
             self._writer.run_dir = self._run.run_dir
             self._report()
             return
+        self._spawn_is_logged = any(event["event"] == "spawned" for event in earlier)
         self._sampler.open_fast(earlier)
+        self._note_output_sizes()
         self._make_run_dir()
         if not earlier:
             self._sampler.read_all()
-        self._say(b"ready")
+        self._say(b"ready" if self._log_failure is None else b"ready without a log")
         self._begin_log(earlier)
         self._sampler.open_slow(self._wake_writer)
         preparing = threading.Thread(target=self._prepare, daemon=True)
@@ -140,7 +140,7 @@ class Daemon:
         self._take_prepared()
         self._end()
 
-    def _earlier(self) -> list[dict[str, object]]:
+    def _earlier(self) -> list[dict[str, Any]]:
         """Give the log that a daemon before this one has left, empty if there is none."""
         if not self._setup.resume:
             return []
@@ -150,6 +150,15 @@ class Daemon:
             return runlog.read(self._run.run_dir)
         except runlog.Unreadable:
             return []
+
+    def _note_output_sizes(self) -> None:
+        """Keep where the command's output begins in the files that it goes to, if epochs are to be found there."""
+        if self._config.epochs is None:
+            return
+        for number in (1, 2):
+            path = f"/proc/{self._setup.parent_pid}/fd/{number}"
+            with contextlib.suppress(OSError):
+                self._output_begins[path] = os.stat(path).st_size
 
     def _make_run_dir(self) -> None:
         """Make the run directory and the file for markers: the command may write there at once."""
@@ -167,7 +176,7 @@ class Daemon:
         except OSError as error:
             self._log_failure = f"{error.filename or log_dir}: {os.strerror(error.errno or 0)}"
 
-    def _begin_log(self, earlier: list[dict[str, object]]) -> None:
+    def _begin_log(self, earlier: list[dict[str, Any]]) -> None:
         if self._log_failure is None:
             try:
                 self._writer.open(self._run.run_dir)
@@ -188,17 +197,16 @@ class Daemon:
             )
         self._sampler.sample()
 
-    def _tell_gap(self, earlier: list[dict[str, object]]) -> None:
+    def _tell_gap(self, earlier: list[dict[str, Any]]) -> None:
         """Say from when to when nobody measured, and what that means for each kind of device."""
-        since = max(float(event["t"]) for event in earlier)  # type: ignore[arg-type]  # runlog.read has checked it
+        since = max(event["t"] for event in earlier)
         now = time.monotonic() - self._run.monotonic
         lost = [meter.device.name for meter in self._sampler.meters if not meter.bridges]
-        words = (
-            f"what {', '.join(lost)} used meanwhile is not counted" if lost else "the counters went on by themselves"
-        )
+        words = f"what {', '.join(lost)} used is not counted" if lost else "the counters went on by themselves"
         self._sampler.warn(
             "gap",
-            f"The sampler was killed: nothing was measured for {now - since:.1f} s, {since:.1f} s after the start; {words}.",
+            f"The sampler was killed {since:.1f} s after the start and not there for {now - since:.1f} s, in which "
+            f"nothing was measured; {words}.",
             from_t=since,
             to_t=now,
         )
@@ -224,12 +232,12 @@ class Daemon:
         grams_per_kwh = self._intensities[0]["grams_per_kwh"] if self._intensities else None
         markers = self._prepared(self._sampler, self._config, grams_per_kwh, self._note)
         marks_path = None if self._log_failure else os.path.join(self._run.run_dir, MARKS_NAME)
-        output = [f"/proc/{self._setup.parent_pid}/fd/{number}" for number in (1, 2)]
-        for descriptor in markers.open(marks_path, self._setup.marks, output):
+        for descriptor in markers.open(marks_path, self._setup.marks, self._output_begins):
             self._poll.register(descriptor, select.POLLIN)
         self._markers = markers
         if self._spawned_at is not None:
             markers.spawned(self._spawned_at - self._run.monotonic)
+        markers.restore(self._earlier_events)
 
     # --- listening
 
@@ -284,7 +292,7 @@ class Daemon:
 
     def _spawned(self, pid: int, monotonic: float) -> None:
         self._spawned_at = monotonic
-        if not self._setup.resume:
+        if not self._spawn_is_logged:
             self._sampler.write("spawned", monotonic, pid=pid)
         self._follow(pid)
         self._sampler.sample()

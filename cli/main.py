@@ -27,7 +27,7 @@ def _forget_foreign_paths() -> None:
     """
     home = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
     foreign = {"", *os.environ.get("PYTHONPATH", "").split(os.pathsep)}
-    try:
+    try:  # noqa: SIM105  contextlib is not loaded yet, and the one to be found may not be ours
         foreign.add(os.getcwd())
     except OSError:
         pass  # the working directory was removed: it holds nothing to import
@@ -81,7 +81,7 @@ def _run_unmeasured(argv: list[str], error: Exception) -> int:
 
 
 def _say(sentence: str) -> None:
-    try:
+    from contextlib import suppress
+
+    with suppress(OSError):  # stderr is closed: nobody listens
         os.write(2, sentence.encode("utf-8", "backslashreplace") + b"\n")
-    except OSError:
-        pass  # stderr is closed: nobody listens

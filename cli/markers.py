@@ -17,7 +17,7 @@ from greenrun.sampler.marksfile import MarksFile
 from greenrun.sampler.progress import Point, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from greenrun.cli.config import Config
     from greenrun.sampler.loop import Sampler
@@ -34,7 +34,6 @@ class Markers:
     ) -> None:
         self._sampler = sampler
         self._total = config.epochs
-        self._watching = config.epochs is not None
         self._grams_per_joule = None if grams_per_kwh is None else grams_per_kwh * (config.pue or 1.0) / 3.6e6
         self._note = note
         self._series = epochs.Series()
@@ -46,11 +45,11 @@ class Markers:
         self._followers: list[Follower] = []
         self.poll_seconds: float | None = None
 
-    def open(self, marks_path: str | None, relay: int | None, job_output: Iterable[str]) -> list[int]:
+    def open(self, marks_path: str | None, relay: int | None, job_output: Mapping[str, int]) -> list[int]:
         """Open the places where markers come from and give the descriptors to poll.
 
-        `marks_path` is the marks file, `relay` the pipe from the relay, `job_output` paths of the job's stdout and
-        stderr, followed where they are regular files and epochs were asked for.
+        `marks_path` is the marks file, `relay` the pipe from the relay, `job_output` what to follow of the job's
+        stdout and stderr where they are regular files: path, and the position at which its output begins.
         """
         descriptors = []
         if marks_path is not None:
@@ -63,20 +62,27 @@ class Markers:
             os.set_blocking(relay, False)
             self._relay = relay
             descriptors.append(relay)
-        if self._watching:
-            self._follow(job_output)
-        return descriptors
-
-    def _follow(self, paths: Iterable[str]) -> None:
-        for path in paths:
-            with contextlib.suppress(OSError, ValueError):  # no regular file: the relay's, or nothing to see
-                follower = Follower(path, self._series)
-                if follower.file in {other.file for other in self._followers}:
-                    follower.close()
-                else:
-                    self._followers.append(follower)
+        for path, position in job_output.items():
+            self._follow(path, position)
         if self._followers:
             self.poll_seconds = _FOLLOW_SECONDS
+        return descriptors
+
+    def restore(self, events: Iterable[dict[str, Any]]) -> None:
+        """Take over the epochs in the log of a sampler that died; what they used in joules it took with it."""
+        for event in events:
+            if event["event"] == "epoch" and self._progress is not None:
+                self._series.accept(epochs.Mark(event["n"], event["of"], event["mark"]))
+                self._progress.mark(event["n"], event["mark"], Point(event["t"], None))
+                self._told = True
+
+    def _follow(self, path: str, position: int) -> None:
+        with contextlib.suppress(OSError, ValueError):  # no regular file: the relay's, or nothing to see
+            follower = Follower(path, self._series, position)
+            if follower.file in {other.file for other in self._followers}:
+                follower.close()
+            else:
+                self._followers.append(follower)
 
     def spawned(self, t: float) -> None:
         """Take the command's start, in seconds since the start of the run: the first epoch may begin here."""

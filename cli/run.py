@@ -37,7 +37,8 @@ def run(config: Config, command: list[str]) -> NoReturn:
         become(command)
     environment[b"GREENRUN_RUN_ID"] = run_identity.run_id.encode()
     environment[b"GREENRUN_RUN_DIR"] = os.fsencode(run_identity.run_dir)
-    environment[b"GREENRUN_MARKS"] = os.fsencode(os.path.join(run_identity.run_dir, "marks"))
+    marks = os.path.join(run_identity.run_dir, "marks") if session.has_log else os.devnull
+    environment[b"GREENRUN_MARKS"] = os.fsencode(marks)
 
     job = _Job(session, say if session.marks is None else _teller())
     try:

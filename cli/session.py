@@ -43,6 +43,7 @@ class Session:
         self.run = run
         self.notes: list[str] = []
         self.summary: str | None = None
+        self.has_log = False  # until the daemon says so: markers must not fail the job
         self.marks: int | None = None  # where a relay writes markers
         self._marks_reader: int | None = None
         self._ready = False
@@ -137,6 +138,7 @@ class Session:
         word, _, rest = line.partition(b" ")
         if word == b"ready":
             self._ready = True
+            self.has_log = not rest
         elif word == b"note":
             self.notes.append(rest.decode("utf-8", "replace"))
         elif word == b"summary":

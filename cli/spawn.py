@@ -1,4 +1,4 @@
-"""Start the command as env(1) would: same session, same process group, every descriptor and the signals as they came."""
+"""Start the command as env(1) would: same session and process group, every descriptor, the signals as they came."""
 
 from __future__ import annotations
 

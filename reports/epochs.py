@@ -22,12 +22,10 @@ def epochs(events: Sequence[Event], life: Life, devices: Sequence[Measured]) -> 
     marks = [event for event in events if event["event"] == "epoch" and life.begin <= event["t"]]
     marker: Literal["output", "marks"] = "marks" if any(mark["from"] == "marks" for mark in marks) else "output"
     progress = Progress(Point(life.begin, None))
-    t = life.begin
-    for mark in marks:
+    for mark in sorted(marks, key=lambda mark: float(mark["t"])):
         if mark["from"] == marker:
             # What a relay reads last arrives after the command's end, but was written before it.
-            t = max(t, min(mark["t"], life.end))
-            progress.mark(mark["n"], mark["mark"], Point(t, None))
+            progress.mark(mark["n"], mark["mark"], Point(min(mark["t"], life.end), None))
     if life.ended:
         progress.end(Point(life.end, None))
     return [

@@ -17,14 +17,14 @@ _PIECE_BYTES = 256 * 1024
 
 
 class Follower:
-    """Reads a growing file from where it ends now.
+    """Reads a growing file from `position` on, from where it ends now unless told.
 
     `path` names the file through a descriptor of the job or of ours (`/proc/PID/fd/1`), so that it is found whatever
     became of its name. It is opened anew: no offset and no lock is shared with the job. Raises OSError where the file
     cannot be opened for reading, ValueError where it is no regular file.
     """
 
-    def __init__(self, path: str, series: Series | None = None) -> None:
+    def __init__(self, path: str, series: Series | None = None, position: int | None = None) -> None:
         self._scanner = Scanner(series)
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):  # told before it is opened: opening a pipe or a terminal has effects
@@ -32,7 +32,7 @@ class Follower:
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
         self.file = (status.st_dev, status.st_ino)
         self.skipped_bytes = 0
-        self._position = status.st_size
+        self._position = status.st_size if position is None else position
         self._read_at = time.monotonic()
 
     def read(self) -> list[Mark]:

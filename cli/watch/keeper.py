@@ -15,9 +15,9 @@ import signal
 import termios
 from typing import TYPE_CHECKING, NoReturn
 
+from greenrun.cli.descriptors import close_all_but
 from greenrun.cli.errors import CannotRun
 from greenrun.cli.spawn import spawn
-from greenrun.cli.watch.descriptors import close_all_but
 from greenrun.cli.watch.scan import Watcher
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ import signal
 import stat
 
 from greenrun.cli import signals
-from greenrun.cli.watch.descriptors import Replaced, close_all_but
+from greenrun.cli.descriptors import close_all_but
+from greenrun.cli.watch.descriptors import Replaced
 from greenrun.cli.watch.scan import Watcher
 
 _PIECE_BYTES = 64 * 1024

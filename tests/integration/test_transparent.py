@@ -99,7 +99,7 @@ def test_verbs_as_programs(greenrun: Greenrun) -> None:
     program = os.path.join(greenrun.cwd, "report")
     with open(program, "w") as file:
         file.write("#!/bin/sh\necho program $1\n")
-    os.chmod(program, 0o755)
+    os.chmod(program, 0o700)
     path = {"PATH": f"{greenrun.cwd}:{os.environ['PATH']}"}
     for words in (["run", "report"], ["--", "report"], ["run", "--", "report"], ["--quiet", "--", "report"]):
         assert greenrun(*words, "--json", env=path).stdout == "program --json\n", words
@@ -137,7 +137,7 @@ def test_script_without_interpreter_line(greenrun: Greenrun) -> None:
     script = os.path.join(greenrun.cwd, "script")
     with open(script, "w") as file:
         file.write('echo "from $0 with $1"; exit 3\n')
-    os.chmod(script, 0o755)
+    os.chmod(script, 0o700)
     result = greenrun("./script", "x")
     assert (result.returncode, result.stdout) == (3, "from ./script with x\n")
     result = greenrun("script", "x", env={"PATH": f"{greenrun.cwd}:{os.environ['PATH']}"})
