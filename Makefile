@@ -31,7 +31,7 @@ lint: $(VENV)/dev.installed ## ruff: rules and format
 
 types: $(VENV)/dev.installed ## mypy (strict) and pyright
 	$(BIN)/mypy
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 dist: $(VENV)/dev.installed ## build sdist and wheel, and see that no module is missing from either
 	rm -rf dist

@@ -164,14 +164,15 @@ class Daemon:
         """Make the run directory and the file for markers: the command may write there at once."""
         log_dir = os.path.dirname(self._run.run_dir)
         try:
-            os.makedirs(log_dir, exist_ok=True)
             with contextlib.suppress(FileExistsError):
+                os.makedirs(log_dir)
+                # Only in a directory of our own making: in somebody's project it would hide everything from git.
                 ignore = os.open(os.path.join(log_dir, ".gitignore"), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
                 os.write(ignore, b"*\n")
                 os.close(ignore)
             if not (self._setup.resume and os.path.isdir(self._run.run_dir)):
                 os.mkdir(self._run.run_dir, 0o700)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             os.close(os.open(os.path.join(self._run.run_dir, MARKS_NAME), flags, 0o600))
         except OSError as error:
             self._log_failure = f"{error.filename or log_dir}: {os.strerror(error.errno or 0)}"

@@ -83,5 +83,7 @@ def _run_unmeasured(argv: list[str], error: Exception) -> int:
 def _say(sentence: str) -> None:
     from contextlib import suppress
 
+    # A key in a repository's file must not speak to the terminal.
+    printable = "".join(character if character.isprintable() else repr(character)[1:-1] for character in sentence)
     with suppress(OSError):  # stderr is closed: nobody listens
-        os.write(2, sentence.encode("utf-8", "backslashreplace") + b"\n")
+        os.write(2, printable.encode() + b"\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from greenrun.cli.errors import UserError
@@ -11,9 +12,12 @@ def show(text: str) -> None:
     """Print a verb's result. A reader that has seen enough is no error; UserError where stdout takes nothing."""
     if sys.stdout is None:  # closed before we started
         return
+    data = (text.rstrip("\n") + "\n").encode(sys.stdout.encoding, "backslashreplace")
     try:
-        sys.stdout.write(text.rstrip("\n") + "\n")
-        sys.stdout.flush()
+        # Past Python's buffer: what is left in it after an error is tried again, and complained about, at the exit.
+        while data:
+            data = data[os.write(sys.stdout.fileno(), data) :]
+    except BrokenPipeError:
+        pass
     except OSError as error:
-        if not isinstance(error, BrokenPipeError):
-            raise UserError(f"standard output cannot be written: {error.strerror}") from None
+        raise UserError(f"standard output cannot be written: {error.strerror}") from None

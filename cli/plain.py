@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from typing import TYPE_CHECKING
 
 from greenrun.cli import signals
@@ -21,17 +22,19 @@ def run(
     taken: frozenset[int],
     *,
     ignored: Iterable[int],
-    started: Callable[[int], None],
+    started: Callable[[int, float], None],
     wake: Callable[[], None],
 ) -> Outcome:
     """Start the command, stand by until it ends, and tell how.
 
-    `mask`, `taken` and `ignored` are what `signals.take_over` gave; `started` is called with the command's process
-    id right after the spawn, `wake` when the daemon may have sent something. Raises CannotRun.
+    `mask`, `taken` and `ignored` are what `signals.take_over` gave; `started` is called right after the spawn, with the
+    command's process id and the CLOCK_MONOTONIC time just before it, `wake` when the daemon may have sent something.
+    Raises CannotRun.
     """
+    before = time.monotonic()
     pid = spawn(command, environment, mask, ignored=ignored)
     early = signals.pending()  # came before there was a command to receive it, whoever sent it
-    started(pid)
+    started(pid, before)
     for number in early:
         if number not in signals.HARMLESS:
             signals.forward(number, pid)

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import signal
-import time
 from typing import TYPE_CHECKING, NoReturn
 
 from greenrun.cli import plain, signals
@@ -33,7 +32,7 @@ def run(config: Config, command: list[str]) -> NoReturn:
         session = Session(config, run_identity, watched=config.epochs is not None)
     except Exception as error:  # noqa: BLE001  fail open: no process left to fork, no descriptor, whatever it is
         say(f"greenrun: cannot measure ({_reason(error)}); running the command without.")
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signals.give_back(mask, ignored)
         become(command)
     environment[b"GREENRUN_RUN_ID"] = run_identity.run_id.encode()
     environment[b"GREENRUN_RUN_DIR"] = os.fsencode(run_identity.run_dir)
@@ -57,7 +56,8 @@ def run(config: Config, command: list[str]) -> NoReturn:
         else:
             # The daemon follows this process, which becomes the command.
             say(f"greenrun: cannot start another process ({_reason(error)}); no summary will follow.")
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            session.let_go()
+            signals.give_back(mask, ignored)
             become(command, environment)
     session.exited(outcome)
     text = session.finish(taken)
@@ -74,12 +74,11 @@ class _Job:
         self.pid: int | None = None
         self._session = session
         self._tell = tell
-        self._before = time.monotonic()
 
-    def started(self, pid: int) -> None:
-        """Take note that the command runs."""
+    def started(self, pid: int, before: float) -> None:
+        """Take note that the command runs, started just after CLOCK_MONOTONIC `before`."""
         self.pid = pid
-        self._session.spawned(pid, self._before)
+        self._session.spawned(pid, before)
 
     def wake(self) -> None:
         """Take the daemon's news."""
@@ -112,10 +111,10 @@ def _tell_notes(session: Session, tell: Callable[[str], None]) -> None:
 
 
 def _no_summary(run_dir: str) -> str:
-    return (
-        "greenrun: the sampler gave no summary in time; what it wrote is told by:\n"
-        f"  greenrun report {os.fsencode(run_dir).decode('utf-8', 'replace')}"
-    )
+    import shlex
+
+    path = shlex.quote(os.fsencode(run_dir).decode("utf-8", "replace"))
+    return f"greenrun: the sampler gave no summary in time; what it wrote is told by:\n  greenrun report {path}"
 
 
 def _reason(error: Exception) -> str:
@@ -158,7 +157,8 @@ def become(command: list[str], environment: dict[bytes, bytes] | None = None) ->
 
 def say(text: str) -> None:
     """Tell the user on stderr, and only there; that it is closed or full is no error of the job's."""
-    data = text.encode("utf-8", "backslashreplace") + b"\n"
+    printable = "".join(character if character.isprintable() or character == "\n" else "?" for character in text)
+    data = printable.encode() + b"\n"
     with contextlib.suppress(OSError):
         while data:
             data = data[os.write(2, data) :]

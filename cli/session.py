@@ -164,6 +164,11 @@ class Session:
             with contextlib.suppress(OSError):
                 os.write(self._control, data)
 
+    def let_go(self) -> None:
+        """Hear no more news: this process becomes the command, which the daemon follows to its end."""
+        if self._news_reader >= 0:
+            os.close(self._news_reader)
+
     def finish(self, taken: frozenset[int]) -> str | None:
         """Wait for the summary, at most two seconds, and give its text; None if there is none.
 

@@ -12,7 +12,7 @@ import signal
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from greenrun.cli.outcome import Outcome
 
@@ -42,18 +42,27 @@ def take_over() -> tuple[set[signal.Signals], frozenset[int], frozenset[int]]:
 
     What was ignored when greenrun was started (nohup) stays ignored, here and in the command: a signal that is
     blocked is kept although it is ignored, so those are not blocked. SIGCHLD and SIGIO are the exceptions: while the
-    first is ignored the kernel reaps the command behind our back, and the second brings the daemon's news.
+    first is ignored the kernel reaps the command behind our back, and the second brings the daemon's news. SIGPIPE
+    and SIGXFSZ stay ignored too, as Python has set them: what greenrun writes itself must not become a signal that
+    looks like one for the command.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)  # Python's own doing, see spawn
     no_longer_ignored = frozenset(number for number in (signal.SIGCHLD, signal.SIGIO) if _is_ignored(number))
     for number in no_longer_ignored:
         signal.signal(number, signal.SIG_DFL)
     taken = frozenset(n for n in signal.valid_signals() if not _is_ignored(n)) - {signal.SIGKILL, signal.SIGSTOP}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, taken)
     return {signal.Signals(n) for n in mask}, taken, no_longer_ignored
+
+
+def give_back(mask: Iterable[int], ignored: Iterable[int]) -> None:
+    """Undo `take_over`, because this process becomes the command; news of the daemon's must not end it."""
+    for number in (signal.SIGIO, *ignored):
+        signal.signal(number, signal.SIG_IGN)  # takes away what is waiting, too
+    if signal.SIGIO not in ignored:
+        signal.signal(signal.SIGIO, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def pending() -> list[int]:

@@ -43,7 +43,7 @@ def run(
     taken: frozenset[int],
     *,
     ignored: Iterable[int],
-    started: Callable[[int], None],
+    started: Callable[[int, float], None],
     wake: Callable[[], None],
     marks: int,
 ) -> Outcome:

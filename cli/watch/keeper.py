@@ -13,6 +13,7 @@ import os
 import select
 import signal
 import termios
+import time
 from typing import TYPE_CHECKING, NoReturn
 
 from greenrun.cli.descriptors import close_all_but
@@ -78,6 +79,7 @@ class Keeper:
         wakeup, wakeup_writer = _wake_on_child()
         if listen:
             self._take_terminal()
+        before = time.monotonic()
         try:
             self._pid = spawn(command, environment, mask, ignored=ignored, own_group=True)
         except CannotRun as error:
@@ -86,7 +88,7 @@ class Keeper:
             self._leave(f"failed {error.errno or errno.EAGAIN}")
         if listen:
             self._to_foreground()
-        self._report(f"started {self._pid}")
+        self._report(f"started {self._pid} {before!r}")
         kept = {self._master, self._slave, self._screen, self._keyboard, self._settings_of, self._orders}
         close_all_but({n for n in (*kept, self._reports, self._marks, wakeup, wakeup_writer) if n is not None})
         self._serve(wakeup)

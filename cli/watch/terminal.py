@@ -4,7 +4,7 @@ greenrun stays in the shell's session: it is what the shell stops, continues and
 session, owns the command and moves the bytes. The two talk over two pipes of text lines:
 
     orders   `signal N one|group`, `resume FOREGROUND LISTEN` (0 or 1 each), `size`
-    reports  `started PID`, `cannot CODE REASON`, `stopped N`, `ended STATUS USER SYSTEM MAXRSS`
+    reports  `started PID TIME`, `cannot CODE REASON`, `stopped N`, `ended STATUS USER SYSTEM MAXRSS`
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Screen:
         taken: frozenset[int],
         *,
         ignored: Iterable[int],
-        started: Callable[[int], None],
+        started: Callable[[int, float], None],
         wake: Callable[[], None],
         marks: int,
     ) -> Outcome:
@@ -126,7 +126,7 @@ class Screen:
 
     # --- what the keeper tells
 
-    def _hear_reports(self, started: Callable[[int], None]) -> Outcome | None:
+    def _hear_reports(self, started: Callable[[int, float], None]) -> Outcome | None:
         while True:
             try:
                 data = os.read(self._reports, 4096)
@@ -140,11 +140,12 @@ class Screen:
                 if outcome is not None:
                     return outcome
 
-    def _hear(self, line: str, started: Callable[[int], None]) -> Outcome | None:
+    def _hear(self, line: str, started: Callable[[int, float], None]) -> Outcome | None:
         word, _, rest = line.partition(" ")
         if word == "started":
-            self._pid = int(rest)
-            started(self._pid)
+            pid, before = rest.split(" ")
+            self._pid = int(pid)
+            started(self._pid, float(before))
         elif word == "cannot":
             code, _, reason = rest.partition(" ")
             raise CannotRun(int(code), reason)

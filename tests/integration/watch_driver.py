@@ -19,7 +19,7 @@ def main() -> None:
     os.set_blocking(writer, False)
     os.set_blocking(reader, False)
 
-    def started(pid: int) -> None:
+    def started(pid: int, _before: float) -> None:
         with open(marks_file, "w") as file:
             file.write(f"pid {pid}\n")
         if note := os.environ.get("DRIVER_NOTE"):
