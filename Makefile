@@ -7,8 +7,9 @@ PYTEST_FLAGS ?=
 
 BIN := $(VENV)/bin
 
-# Without compiled modules every start of greenrun would compile them again, and the demo would show that.
-unexport PYTHONDONTWRITEBYTECODE
+# Without compiled modules every start of greenrun would compile them again, and the demo would show that; with output
+# unbuffered the tests would miss what only a buffer does.
+unexport PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED
 # The checker's own look for a newer version of itself is no business of a test.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
@@ -39,14 +40,16 @@ dist: $(VENV)/dev.installed ## build sdist and wheel, and see that no module is 
 	DIST=dist $(BIN)/pytest -q tests/test_distribution.py
 	ls -l dist
 
-bench: $(VENV)/dev.installed ## measure greenrun itself: start, accuracy, its own cost, size (a quarter of an hour)
+bench: $(VENV)/dev.installed ## measure greenrun itself on an idle machine: start, accuracy, cost, size (6 minutes)
 	set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+	$(BIN)/python benchmarks/_document.py
 
-soak: $(VENV)/dev.installed ## the tests that take longer than the suite may
-	$(BIN)/pytest -m soak --timeout 3600 $(PYTEST_FLAGS)
+soak: $(VENV)/dev.installed ## the tests that take longer than the suite may (10 minutes)
+	$(BIN)/pytest -m soak $(PYTEST_FLAGS)
+	$(BIN)/python benchmarks/_document.py
 
 clean: ## remove what the other targets made, the virtual environment too, but no run log
-	rm -rf $(VENV) dist build .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis benchmarks/results
+	rm -rf $(VENV) dist build .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps are made last, so that an interrupted installation is done again.

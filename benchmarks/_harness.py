@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import os
 import platform
@@ -83,8 +84,11 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def show(name: str, columns: Sequence[str], rows: Sequence[Sequence[str]], figures: object) -> None:
-    """Print a table and keep its figures, with date, versions and machine, as results/NAME.json."""
+def show(name: str, about: str | None, columns: Sequence[str], rows: Sequence[Sequence[str]], figures: object) -> None:
+    """Print a table, and keep it with its figures and what it was measured on as results/NAME.json.
+
+    `about` is the docstring of the benchmark; `_document` puts it above the table in docs/benchmarks.md.
+    """
     widths = [max(len(row[at]) for row in (columns, *rows)) for at in range(len(columns))]
     for row in (columns, ["-" * width for width in widths], *rows):
         first, *rest = (
@@ -94,7 +98,14 @@ def show(name: str, columns: Sequence[str], rows: Sequence[Sequence[str]], figur
         print("  ".join((first, *rest)))
     print()
     RESULTS.mkdir(exist_ok=True)
-    document = {"benchmark": name, **_circumstances(), "figures": figures}
+    document = {
+        "benchmark": name,
+        "about": inspect.cleandoc(about or ""),
+        "circumstances": _circumstances(),
+        "columns": columns,
+        "rows": rows,
+        "figures": figures,
+    }
     (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n")
 
 
@@ -109,5 +120,5 @@ def _circumstances() -> dict[str, object]:
         "kernel": platform.release(),
         "processor": processors[0].partition(":")[2].strip() if processors else platform.machine(),
         "processors": os.cpu_count(),
-        "load_average": os.getloadavg()[0],
+        "load_average": round(os.getloadavg()[0], 2),
     }

@@ -80,7 +80,7 @@ def main() -> None:
     table = rows(f"{LONG_SECONDS:.0f} s job", long, LIMITS_PERCENT)
     table += rows(f"{SHORT_SECONDS} s job", short, SHORT_LIMITS_PERCENT)
     figures = {"long_errors_percent": long, "short_errors_percent": short}
-    _harness.show("accuracy", ["error against the exact integral", "median", "worst", "limit"], table, figures)
+    _harness.show("accuracy", __doc__, ["error against the exact integral", "median", "worst", "limit"], table, figures)
 
 
 if __name__ == "__main__":

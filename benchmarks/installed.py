@@ -67,7 +67,7 @@ def main() -> None:
         for one in found
     ]
     columns = ["", "distributions", "limit", "size", "limit", "ratio to an empty environment"]
-    _harness.show("installed", columns, rows, found)
+    _harness.show("installed", __doc__, columns, rows, found)
 
 
 if __name__ == "__main__":

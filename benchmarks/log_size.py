@@ -112,7 +112,7 @@ def main() -> None:
     rows = [[f"{DEVICES} devices", f"{lines}", f"{size / 1e6:.2f} MB", f"{LIMIT_MEGABYTES} MB", f"{ratio:.3f}"]]
     columns = ["a week", "lines", "size", "limit", "ratio to a line a second"]
     figures = {"devices": DEVICES, "lines": lines, "bytes": size, "unthinned_bytes": unthinned, "cpu_seconds": taken}
-    _harness.show("log_size", columns, rows, figures)
+    _harness.show("log_size", __doc__, columns, rows, figures)
 
 
 if __name__ == "__main__":

@@ -81,7 +81,9 @@ def main() -> None:
         ["start, once", f"{start:.2f} s", "", "", f"{start / bare:.1f}"],
     ]
     figures = {"steady_cpu_seconds": steady, "start_cpu_seconds": start, "bare_start_cpu_seconds": bare}
-    _harness.show("sampler_cost", ["", "CPU time", "of one core", "limit", "ratio to a Python start"], rows, figures)
+    _harness.show(
+        "sampler_cost", __doc__, ["", "CPU time", "of one core", "limit", "ratio to a Python start"], rows, figures
+    )
 
 
 if __name__ == "__main__":

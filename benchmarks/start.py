@@ -81,7 +81,7 @@ def main() -> None:
         [f"memory (PSS) of {len(memory)} processes", f"{total:.1f} MB", "", "60 MB"],
     ]
     figures = {"seconds": taken, "median_seconds": median, "ratio": ratio, "pss_megabytes": list(memory.values())}
-    _harness.show("start", ["", "median of 20", "ratio", "limit"], rows, figures)
+    _harness.show("start", __doc__, ["", "median of 20", "ratio", "limit"], rows, figures)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 MARKS_NAME = "marks"  # in the run directory; $GREENRUN_MARKS names it to the command
 _NAME = b"greenrun-daemon"  # the kernel keeps 15 bytes
-_LAST_WORD_SECONDS = 0.3  # for `exited` from the command line, once the command's end has been seen
+_LAST_WORD_SECONDS = 0.3  # for `exited` from the command line and for a relay's last markers, when the command is over
 _SLOW_SOURCES_FIRST_SECONDS = 0.1
 _LIFE_AFTER_JOB_SECONDS = 1.9  # never more than two, whatever blocks
 
@@ -73,6 +73,7 @@ def _leave_the_job_alone(setup: Setup) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)  # it ends with the job, by itself
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # greenrun may be gone when we answer
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a limit on the size of files is to be told like a full disk
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     null = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
@@ -128,8 +129,8 @@ class Daemon:
         if not earlier:
             self._sampler.read_all()
         self._say(b"ready" if self._log_failure is None else b"ready without a log")
+        self._sampler.open_slow(self._wake_writer)  # first: what a GPU uses until it is read can only be guessed
         self._begin_log(earlier)
-        self._sampler.open_slow(self._wake_writer)
         preparing = threading.Thread(target=self._prepare, daemon=True)
         preparing.start()
         self._listen()
@@ -202,7 +203,7 @@ class Daemon:
         """Say from when to when nobody measured, and what that means for each kind of device."""
         since = max(event["t"] for event in earlier)
         now = time.monotonic() - self._run.monotonic
-        lost = [meter.device.name for meter in self._sampler.meters if not meter.bridges]
+        lost = self._sampler.unbridged
         words = f"what {', '.join(lost)} used is not counted" if lost else "the counters went on by themselves"
         self._sampler.warn(
             "gap",
@@ -231,10 +232,9 @@ class Daemon:
         for fields in self._intensities:
             self._sampler.write("intensity", **fields)
         grams_per_kwh = self._intensities[0]["grams_per_kwh"] if self._intensities else None
-        markers = self._prepared(self._sampler, self._config, grams_per_kwh, self._note)
+        markers = self._prepared(self._sampler, self._config, grams_per_kwh, self._note, self._poll)
         marks_path = None if self._log_failure else os.path.join(self._run.run_dir, MARKS_NAME)
-        for descriptor in markers.open(marks_path, self._setup.marks, self._output_begins):
-            self._poll.register(descriptor, select.POLLIN)
+        markers.open(marks_path, self._setup.marks, self._output_begins)
         self._markers = markers
         if self._spawned_at is not None:
             markers.spawned(self._spawned_at - self._run.monotonic)
@@ -301,7 +301,7 @@ class Daemon:
             self._markers.spawned(monotonic - self._run.monotonic)
 
     def _follow(self, pid: int) -> None:
-        self._sampler.job_pid = pid
+        self._sampler.follow(pid)
         try:
             self._job = JobProcess(pid)
         except ProcessLookupError:
@@ -331,7 +331,7 @@ class Daemon:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, _LIFE_AFTER_JOB_SECONDS)
         if self._never_started is None:
-            self._sampler.sample()
+            self._sampler.finish()
             if not self._alone and is_stopped(self._setup.parent_pid):
                 os.kill(self._setup.parent_pid, signal.SIGCONT)  # it stopped with the job, which went on and ended
 
@@ -341,21 +341,24 @@ class Daemon:
             self._sampler.write("not-started", exit_code=code, reason=reason)
             self._finish_log("not-started")
         else:
+            self._wait_for_last_word()
             if self._markers is not None:
-                self._markers.finish()
+                self._markers.finish(_LAST_WORD_SECONDS)
             self._write_exited()
             self._finish_log("exited")
         self._report()
         self._sampler.close()
 
-    def _write_exited(self) -> None:
-        """Write how the command ended: by the word of its parent, else by what the kernel still knows."""
+    def _wait_for_last_word(self) -> None:
         deadline = time.monotonic() + _LAST_WORD_SECONDS
         while self._status is None and not self._alone:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([self._setup.control], [], [], left)[0]:
                 break
             self._hear()
+
+    def _write_exited(self) -> None:
+        """Write how the command ended: by the word of its parent, else by what the kernel still knows."""
         status, how, usage = None, "unknown", None
         if self._status is not None:
             status, how = int(self._status[0]), "wait"

@@ -18,6 +18,7 @@ import click
 from greenrun import __version__
 from greenrun.cli import config, output, parse
 from greenrun.intensity import chain, location
+from greenrun.reports import units
 from greenrun.sampler import sources
 from greenrun.sampler.model import Finding, Machine, Opened
 
@@ -170,7 +171,7 @@ def render(document: dict[str, Any]) -> str:
         lines += _wrapped(
             f"  {device['kind']:5} ",
             f"{device['name']}: {_method(device)}, {_give_or_take(device)}"
-            f"{'' if device['counted'] else ', beside the total'}{'; ' if device['note'] else ''}{device['note']}",
+            f"{'' if device['counted'] else ', beside the total'}{'. ' if device['note'] else ''}{device['note']}",
         )
     if not document["devices"]:
         lines.append("  nothing")
@@ -208,20 +209,14 @@ def _give_or_take(figure: dict[str, Any]) -> str:
 def _around(document: dict[str, Any]) -> list[str]:
     place, logs = document["place"], document["log_directory"]
     intensity = place["intensity"]
-    figure = ", ".join(
-        str(part)
-        for part in (
-            intensity["source"],
-            intensity["year"],
-            intensity["basis"],
-            _give_or_take(intensity),
-            intensity["note"],
-        )
-        if part
-    )
+    basis = intensity["basis"] and f"{intensity['basis']} emissions"
+    year = intensity["year"] and str(intensity["year"])
+    known = (intensity["note"], " of ".join(filter(None, (basis, year))), intensity["source"])
+    figure = f"{units.digits(intensity['grams_per_kwh'], 3)} g CO2e per kWh {_give_or_take(intensity)}"
+    where = place["zone"] or place["country"]
     rows = [
-        ("place", f"{place['zone'] or place['country'] or 'not known'} ({place['how']})"),
-        ("carbon", f"{intensity['grams_per_kwh']:g} g CO2e per kWh ({figure})"),
+        ("place", f"{where} ({place['how']})" if where else place["how"]),
+        ("carbon", f"{figure} ({', '.join(filter(None, known))})"),
         ("logs", f"{logs['path']}: {logs['trouble'] or 'can be written'}"),
         ("kernel", f"Linux {document['kernel']}, {'with' if document['pidfd'] else 'without'} pidfd"),
         ("version", f"greenrun {document['greenrun']} on Python {document['python']}"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import os
 
 from greenrun.reports import formats, terminal
 from greenrun.reports.account import account
@@ -12,12 +12,17 @@ from greenrun.sampler import runlog
 def conclude(run_dir: str | None, unwritten: list[runlog.Event]) -> str:
     """Make the record of a run that has ended, write summary.json and summary.txt, and give the summary's text.
 
-    `unwritten` are the events that did not get into the log of `run_dir`; None: there is no log, they are all. Raises
+    `unwritten` are the events that did not get into the log of `run_dir`; None: there is no log. Raises
     runlog.Unreadable where neither tells of a run.
     """
-    events = [*(runlog.read(run_dir) if run_dir is not None else ()), *unwritten]
+    all_unwritten = bool(unwritten) and unwritten[0]["event"] == "start"
+    events = unwritten if run_dir is None or all_unwritten else [*runlog.read(run_dir), *unwritten]
     record = account(events)
     if run_dir is not None:
-        with contextlib.suppress(OSError):  # a full disk: the text that follows tells of it
+        try:
             formats.write(record, run_dir)
+        except OSError as error:
+            if not any(warned["code"] == "log" for warned in record["warnings"]):
+                sentence = f"The summary could not be written into {run_dir} ({os.strerror(error.errno or 0)})."
+                record["warnings"].append({"code": "log", "message": sentence})
     return terminal.render(record, run_dir=run_dir)

@@ -56,8 +56,14 @@ RECORDED_VARIABLES = (
     "CUDA_DEVICE_ORDER",
     "NVIDIA_VISIBLE_DEVICES",
 )
-_SECRET_WORDS = ("token", "key", "secret", "passw")
+_SECRET_WORDS = ("token", "key", "secret", "passw", "pwd", "credential")
 MASKED = "***"
+# Inside a longer argument, such as a script for `sh -c`, a header or an address. The first group of each stays.
+_SECRETS_WITHIN = (
+    rf"(?i)((?:{'|'.join(_SECRET_WORDS)})[\w.-]{{0,64}}[\"']?\s{{0,8}}[:=]\s{{0,8}})(?:\"[^\"]*\"|'[^']*'|[^\s;&|\"']+)",
+    r"(?i)((?:authorization:\s{0,8}\w{1,32}|bearer)\s{1,8})[\w.~+/=-]+",
+    r"(://[^\s/:@]{0,256}:)[^\s/@]+(?=@)",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +83,8 @@ def new_run(log_dir: str, name: str | None, command: list[str]) -> Run:
     """Name a run that begins now. The directory is not made yet: only the daemon touches the log directory."""
     utc = time.time()
     run_id = uuid7(utc)
-    name = _plain(name or os.path.basename(command[0]) or "run")
-    folder = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(utc))}-{name}-{run_id.replace('-', '')[-12:]}"
+    name = name or os.path.basename(command[0]) or "run"
+    folder = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(utc))}-{_plain(name)}-{run_id.replace('-', '')[-12:]}"
     cwd = _working_directory()
     return Run(run_id, os.path.join(cwd, log_dir, folder), name, tuple(command), cwd, time.monotonic(), utc)
 
@@ -93,7 +99,9 @@ def uuid7(utc: float) -> str:
 
 
 def mask_secrets(command: tuple[str, ...]) -> list[str]:
-    """Replace the values of arguments that look like secrets: `--token X`, `--api-key=X`, `PASSWORD=X`."""
+    """Replace what looks like a secret: `--token X`, `--api-key=X`, `PASSWORD=X`, also within a longer argument."""
+    import re
+
     out: list[str] = []
     hide_next = False
     for argument in command:
@@ -104,7 +112,12 @@ def mask_secrets(command: tuple[str, ...]) -> list[str]:
         name, equals, _ = argument.partition("=")
         secret = any(word in name.lower() for word in _SECRET_WORDS) and " " not in name and "/" not in name
         hide_next = secret and not equals and argument.startswith("-")
-        out.append(f"{name}={MASKED}" if secret and equals else argument)
+        if secret and equals:
+            out.append(f"{name}={MASKED}")
+            continue
+        for pattern in _SECRETS_WITHIN:
+            argument = re.sub(pattern, rf"\1{MASKED}", argument)
+        out.append(argument)
     return out
 
 

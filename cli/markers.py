@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import time
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,20 +25,29 @@ if TYPE_CHECKING:
 
 _FOLLOW_SECONDS = 0.25
 _MOST_EPOCHS = 100_000  # a number beyond is no plan but a slip, and must not cost the daemon its memory
+_Told = Literal["marks", "output"]  # by the job itself, or in what it prints
 
 
 class Markers:
-    """The markers of one run. `note` gets the one line that is told while the command runs."""
+    """The markers of one run. `note` gets the one line that is told while the command runs, `poll` tells of markers."""
 
     def __init__(
-        self, sampler: Sampler, config: Config, grams_per_kwh: float | None, note: Callable[[str], None]
+        self,
+        sampler: Sampler,
+        config: Config,
+        grams_per_kwh: float | None,
+        note: Callable[[str], None],
+        poll: select.poll,
     ) -> None:
         self._sampler = sampler
+        self._poll = poll
         self._total = config.epochs
         self._grams_per_joule = None if grams_per_kwh is None else grams_per_kwh * (config.pue or 1.0) / 3.6e6
         self._note = note
-        self._series = epochs.Series()
-        self._progress: Progress | None = None
+        self._series: dict[_Told, epochs.Series] = {"marks": epochs.Series(), "output": epochs.Series()}
+        self._progress: dict[_Told, Progress] = {}  # empty until the command runs
+        self._job_tells = False  # it sets markers itself: what it prints is the same epochs again
+        self._predicted = 0
         self._told = False
         self._file: MarksFile | None = None
         self._relay: int | None = None
@@ -45,40 +55,41 @@ class Markers:
         self._followers: list[Follower] = []
         self.poll_seconds: float | None = None
 
-    def open(self, marks_path: str | None, relay: int | None, job_output: Mapping[str, int]) -> list[int]:
-        """Open the places where markers come from and give the descriptors to poll.
+    def open(self, marks_path: str | None, relay: int | None, job_output: Mapping[str, int]) -> None:
+        """Open the places where markers come from.
 
         `marks_path` is the marks file, `relay` the pipe from the relay, `job_output` what to follow of the job's
         stdout and stderr where they are regular files: path, and the position at which its output begins.
         """
-        descriptors = []
         if marks_path is not None:
             with contextlib.suppress(OSError):
                 self._file = MarksFile(marks_path)
                 if self._file.descriptor is not None:
-                    descriptors.append(self._file.descriptor)
+                    self._poll.register(self._file.descriptor, select.POLLIN)
                 self.poll_seconds = self._file.poll_seconds
         if relay is not None:
             os.set_blocking(relay, False)
             self._relay = relay
-            descriptors.append(relay)
+            self._poll.register(relay, select.POLLIN)
         for path, position in job_output.items():
             self._follow(path, position)
         if self._followers:
             self.poll_seconds = _FOLLOW_SECONDS
-        return descriptors
 
     def restore(self, events: Iterable[dict[str, Any]]) -> None:
         """Take over the epochs in the log of a sampler that died; what they used in joules it took with it."""
         for event in events:
-            if event["event"] == "epoch" and self._progress is not None:
-                self._series.accept(epochs.Mark(event["n"], event["of"], event["mark"]))
-                self._progress.mark(event["n"], event["mark"], Point(event["t"], None))
+            if event["event"] == "epoch" and self._progress:
+                source = event["from"]
+                self._series[source].accept(epochs.Mark(event["n"], event["of"], event["mark"]))
+                self._progress[source].mark(event["n"], event["mark"], Point(event["t"], None))
+                self._job_tells |= source == "marks"
+                self._predicted = len(self._progress[source].finished)
                 self._told = True
 
     def _follow(self, path: str, position: int) -> None:
         with contextlib.suppress(OSError, ValueError):  # no regular file: the relay's, or nothing to see
-            follower = Follower(path, self._series, position)
+            follower = Follower(path, self._series["output"], position)
             if follower.file in {other.file for other in self._followers}:
                 follower.close()
             else:
@@ -86,7 +97,8 @@ class Markers:
 
     def spawned(self, t: float) -> None:
         """Take the command's start, in seconds since the start of the run: the first epoch may begin here."""
-        self._progress = Progress(Point(t, self._sampler.total_joules()))
+        start = Point(t, self._sampler.total_joules())
+        self._progress = {source: Progress(start) for source in self._series}
 
     def look(self) -> None:
         """Take what has arrived."""
@@ -106,11 +118,15 @@ class Markers:
                 *lines, self._relay_rest = (self._relay_rest + data).split(b"\n")
                 for line in lines:
                     self._take_line(line.decode("ascii", "replace"), "output")
-            self._relay = None  # end of file: the relay is gone
+            self._relay = None  # end of file: nobody relays any more
+            self._poll.unregister(relay)
 
-    def finish(self) -> None:
-        """Take the last markers, now that the command has ended."""
+    def finish(self, wait_seconds: float) -> None:
+        """Take the last markers, now that the command has ended; a relay has so long to hand on what it has read."""
         self.look()
+        deadline = time.monotonic() + wait_seconds
+        while self._relay is not None and select.select([self._relay], [], [], max(deadline - time.monotonic(), 0))[0]:
+            self._read_relay(self._relay)
         for follower in self._followers:
             with contextlib.suppress(OSError):
                 for mark in follower.finish():
@@ -118,14 +134,14 @@ class Markers:
             if follower.skipped_bytes:
                 self._skipped(follower.skipped_bytes)
 
-    def _take_line(self, line: str, source: Literal["marks", "output"]) -> None:
+    def _take_line(self, line: str, source: _Told) -> None:
         marker = epochs.parse_marker(line)
         if isinstance(marker, epochs.Metric):
             self._sampler.write("metric", name=marker.name, value=marker.value)
         elif isinstance(marker, epochs.Skipped):
             self._skipped(marker.bytes)
         elif isinstance(marker, epochs.Mark):
-            accepted = self._series.accept(marker)
+            accepted = self._series[source].accept(marker)
             if accepted is not None:
                 self._take_mark(accepted, source)
 
@@ -134,17 +150,21 @@ class Markers:
             "output", f"{number} bytes of output came too fast to be searched for epochs; some may be missing."
         )
 
-    def _take_mark(self, mark: epochs.Mark, source: Literal["marks", "output"]) -> None:
+    def _take_mark(self, mark: epochs.Mark, source: _Told) -> None:
         self._sampler.sample()
         at = time.monotonic() if mark.at is None else mark.at
         self._sampler.write("epoch", at, n=mark.n, of=mark.of, mark=mark.mark, **{"from": source})
-        if self._progress is None:
+        self._job_tells |= source == "marks"
+        if not self._progress:
             return
-        before = len(self._progress.finished)
-        self._progress.mark(mark.n, mark.mark, Point(at - self._sampler.started, self._sampler.total_joules()))
+        progress = self._progress[source]
+        progress.mark(mark.n, mark.mark, Point(at - self._sampler.started, self._sampler.total_joules()))
+        if self._job_tells and source == "output":
+            return
         total = self._total or mark.of
-        if total is not None and len(self._progress.finished) > before and mark.n <= total <= _MOST_EPOCHS:
-            self._predict(self._progress, total)
+        if total is not None and len(progress.finished) > self._predicted and mark.n <= total <= _MOST_EPOCHS:
+            self._predicted = len(progress.finished)
+            self._predict(progress, total)
 
     def _predict(self, progress: Progress, total: int) -> None:
         setup = prediction.Cost(

@@ -24,17 +24,19 @@ def run(
     ignored: Iterable[int],
     started: Callable[[int, float], None],
     wake: Callable[[], None],
+    ended: Callable[[Outcome], None],
 ) -> Outcome:
     """Start the command, stand by until it ends, and tell how.
 
-    `mask`, `taken` and `ignored` are what `signals.take_over` gave; `started` is called right after the spawn, with the
-    command's process id and the CLOCK_MONOTONIC time just before it, `wake` when the daemon may have sent something.
-    Raises CannotRun.
+    `mask`, `taken` and `ignored` are what `signals.take_over` gave. `started` is called right after the spawn, with
+    the command's process id and the CLOCK_MONOTONIC time just before it, `wake` when the daemon may have sent
+    something, `ended` when the command is over. Raises CannotRun.
     """
     before = time.monotonic()
     pid = spawn(command, environment, mask, ignored=ignored)
     early = signals.pending()  # came before there was a command to receive it, whoever sent it
     started(pid, before)
+    wake()  # the daemon's signal may have been among them
     for number in early:
         if number not in signals.HARMLESS:
             signals.forward(number, pid)
@@ -44,6 +46,7 @@ def run(
             wake()
         elif signals.is_for_the_command(info, pid):
             signals.forward(info.si_signo, pid)
+    ended(outcome)
     return outcome
 
 

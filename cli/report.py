@@ -41,7 +41,7 @@ def command(run_dir: str, as_json: bool, **told: str | None) -> None:
     try:
         record = account.account(events, _what_if(asked, events))
         text = jsonfile.render(record) if as_json else terminal.render(record, run_dir)
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         # JSON that is no run log of ours fails in as many ways as there are fields.
         reason = f"{type(error).__name__}: {error}"
         raise UserError(f"the run log in {run_dir} is damaged: its events lack what a run log has ({reason})") from None
@@ -70,6 +70,9 @@ def _intensities(asked: dict[str, Any], record: Record) -> list[Event]:
 
     told_by = "the options of this report"
     told = chain.Told(asked["intensity"], told_by) if "intensity" in asked else None
-    place = location.find(asked.get("country"), asked.get("zone"), told_by, {}, etc_localtime="", etc_timezone="")
+    country, zone = asked.get("country"), asked.get("zone")
+    if country and zone and location.zone_country(zone) != country:
+        raise UserError(f"--zone: the zone {zone} must lie in the country {country}")
+    place = location.find(country, zone, told_by, {}, etc_localtime="", etc_timezone="")
     started = parse_utc(record["started_at"])
     return [chain.event_fields(intensity, place) for intensity in chain.find(told, place, started, started)]

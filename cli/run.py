@@ -9,7 +9,7 @@ import signal
 from typing import TYPE_CHECKING, NoReturn
 
 from greenrun.cli import plain, signals
-from greenrun.cli.errors import EXIT_CANNOT_INVOKE, EXIT_NOT_FOUND, CannotRun
+from greenrun.cli.errors import EXIT_CANNOT_INVOKE, EXIT_NOT_FOUND, EXIT_USAGE, CannotRun
 from greenrun.cli.identity import new_run
 from greenrun.cli.spawn import resolve
 
@@ -39,10 +39,10 @@ def run(config: Config, command: list[str]) -> NoReturn:
     marks = os.path.join(run_identity.run_dir, "marks") if session.has_log else os.devnull
     environment[b"GREENRUN_MARKS"] = os.fsencode(marks)
 
-    job = _Job(session, say if session.marks is None else _teller())
+    job = _Job(session, say if session.marks is None else _note)
     try:
         outcome = _runner(session)(
-            command, environment, mask, taken, ignored=ignored, started=job.started, wake=job.wake
+            command, environment, mask, taken, ignored=ignored, started=job.started, wake=job.wake, ended=job.ended
         )
     except CannotRun as failure:
         session.not_started(failure.exit_code, failure.reason)
@@ -52,19 +52,33 @@ def run(config: Config, command: list[str]) -> NoReturn:
     except Exception as error:  # noqa: BLE001  fail open: whatever it is, the command runs, and runs once
         if job.pid is not None:
             say(f"greenrun: cannot stand by the command ({_reason(error)}); it goes on.")
-            outcome = plain.stand_by(job.pid)
+            outcome = job.outcome or _stand_by(job.pid)
+            job.ended(outcome)
         else:
             # The daemon follows this process, which becomes the command.
             say(f"greenrun: cannot start another process ({_reason(error)}); no summary will follow.")
             session.let_go()
             signals.give_back(mask, ignored)
             become(command, environment)
-    session.exited(outcome)
+    try:
+        _conclude(session, taken)
+    except Exception as error:  # noqa: BLE001  the command has run: whoever is above this must not run it again
+        say(f"greenrun: cannot tell what it cost ({_reason(error)}).")
+    signals.leave(outcome)
+
+
+def _stand_by(pid: int) -> Outcome:
+    try:
+        return plain.stand_by(pid)
+    except ChildProcessError:  # it belongs to the keeper of a terminal, which goes on without us
+        os._exit(EXIT_USAGE)
+
+
+def _conclude(session: Session, taken: frozenset[int]) -> None:
     text = session.finish(taken)
     _tell_notes(session, say)
-    if not config.quiet:
-        say(text.rstrip("\n") if text else _no_summary(run_identity.run_dir))
-    signals.leave(outcome)
+    if not session.config.quiet:
+        say(text.rstrip("\n") if text else _no_summary(session.run.run_dir))
 
 
 class _Job:
@@ -72,6 +86,7 @@ class _Job:
 
     def __init__(self, session: Session, tell: Callable[[str], None]) -> None:
         self.pid: int | None = None
+        self.outcome: Outcome | None = None
         self._session = session
         self._tell = tell
 
@@ -86,6 +101,12 @@ class _Job:
             self._session.look()
             _tell_notes(self._session, self._tell)
 
+    def ended(self, outcome: Outcome) -> None:
+        """Take note of how the command ended, before its last output has been read by everybody."""
+        if self.outcome is None:
+            self.outcome = outcome
+            self._session.exited(outcome)
+
 
 def _runner(session: Session) -> Callable[..., Outcome]:
     if session.marks is None:
@@ -97,10 +118,10 @@ def _runner(session: Session) -> Callable[..., Outcome]:
     return partial(watch.run, marks=session.marks)
 
 
-def _teller() -> Callable[[str], None]:
+def _note(text: str) -> None:
     from greenrun.cli import watch
 
-    return watch.note
+    watch.note(text)
 
 
 def _tell_notes(session: Session, tell: Callable[[str], None]) -> None:
@@ -135,7 +156,7 @@ def job_environment() -> dict[bytes, bytes]:
     if b"LC_CTYPE" in environment:
         with contextlib.suppress(OSError), open("/proc/self/environ", "rb") as file:
             given = file.read()
-            if given and not any(entry.startswith(b"LC_CTYPE=") for entry in given.split(b"\0")):
+            if not any(entry.startswith(b"LC_CTYPE=") for entry in given.split(b"\0")):
                 del environment[b"LC_CTYPE"]
     for name in SECRETS:
         environment.pop(os.fsencode(name), None)

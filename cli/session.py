@@ -119,7 +119,7 @@ class Session:
 
     def look(self) -> None:
         """Take the news that is there now; replace a daemon that has died."""
-        while True:
+        while self._news_reader >= 0:
             try:
                 data = os.read(self._news_reader, 65536)
             except BlockingIOError:
@@ -175,6 +175,9 @@ class Session:
         A signal that would end a program ends the wait at once: the command is over, and greenrun only reports.
         """
         deadline = time.monotonic() + END_WAIT_SECONDS
+        if self.marks is not None:
+            os.close(self.marks)  # the relays are gone: this is the end of the file, the daemon waits for no more
+            self.marks = None
         self.look()
         while self.summary is None and self._news_reader >= 0:
             left = deadline - time.monotonic()

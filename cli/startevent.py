@@ -21,8 +21,8 @@ def start_fields(run: Run, config: Config) -> dict[str, Any]:
         "schema": SCHEMA,
         "greenrun": __version__,
         "run_id": run.run_id,
-        "parent_run_id": os.environ.get("GREENRUN_RUN_ID"),
-        "name": run.name,
+        "parent_run_id": _parent_run_id(),
+        "name": text(run.name),
         "command": None,
         "host": os.uname().nodename,
         "user": _user(),
@@ -54,6 +54,12 @@ def start_fields(run: Run, config: Config) -> dict[str, Any]:
 def text(value: str) -> str:
     """Give text that is valid Unicode: bytes that are not UTF-8 become U+FFFD."""
     return os.fsencode(value).decode("utf-8", "replace")
+
+
+def _parent_run_id() -> str | None:
+    """Give the run inside which this one runs; a variable may hold anything, so only what has the form of a UUID."""
+    told = os.environ.get("GREENRUN_RUN_ID", "")
+    return told if len(told) == 36 and set(told) <= set("0123456789abcdef-") else None
 
 
 def _user() -> str | None:

@@ -144,7 +144,7 @@ class CountryTable:
     def spans(self, place: Place, from_utc: datetime, to_utc: datetime) -> list[Intensity] | Unavailable:  # noqa: ARG002  one figure holds for all time
         """Give the country's row, or its parent's for a territory without one."""
         if place.country is None:
-            return Unavailable("the country is unknown")
+            return Unavailable("the country is unknown (--country tells it)")
         tables = _tables()
         row = tables.rows.get(place.country)
         notes = [f"a yearly average of the whole country, not of zone {place.zone}"] if place.zone else []

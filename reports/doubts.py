@@ -81,7 +81,10 @@ def warnings(
 
 def _of_life(life: Life, devices: Sequence[Measured]) -> Iterator[Warned]:
     if not life.ended:
-        sentence = f"The end of the command was not seen; the figures reach to {life.duration_seconds:.1f} s."
+        sentence = (
+            "The end of the command was not seen: it still runs, or the sampler was killed; "
+            f"the figures reach to {life.duration_seconds:.1f} s."
+        )
         yield {"code": "killed", "message": sentence}
     if not devices:
         yield {"code": "unread", "message": "No device was measured or estimated, so the energy is unknown."}

@@ -156,15 +156,16 @@ def _footprint(record: Record) -> Iterator[_Entry]:
     used = record["intensity"]
     if used["grams_per_kwh"] is not None:
         amount = f"{units.digits(used['grams_per_kwh'], 3)}{units.NO_BREAK}g/kWh"
+        basis = None if used["basis"] is None else f"{used['basis']} emissions"
+        year = None if used["year"] is None else str(used["year"])
         known = (
             amount + _plus_minus(used["uncertainty_percent"]),
             "mean over the run" if len(used["spans"]) > 1 else None,
             used["zone"] or used["country"],
             used["how"] if used["country"] else None,
             used["note"],
+            " of ".join(filter(None, (basis, year))),
             used["source"],
-            None if used["year"] is None else str(used["year"]),
-            None if used["basis"] is None else f"{used['basis']} emissions",
         )
         yield "  intensity", ", ".join(filter(None, known))
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import threading
-import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from greenrun.sampler import sources
+from greenrun.sampler.clock import Clock
 from greenrun.sampler.meter import Meter
 from greenrun.sampler.model import Device, Kind, Machine
 from greenrun.sampler.usage import Usage
@@ -29,33 +29,60 @@ _LONGEST_LINE_GAP_SECONDS = 60.0
 # A 32-bit RAPL counter of 65.5 kJ wraps in 2.7 minutes at 400 W: read it well before.
 LONGEST_READ_GAP_SECONDS = 30.0
 _LAST_JSON_SECONDS = 10.0
+# Where lines come no closer than last.json is renewed, it alone carries `raw`: a third of a line that only the newest
+# reading needs.
+_RAW_LINE_GAP_SECONDS = _LAST_JSON_SECONDS
 _RETRY_LATER_SECONDS = 10.0
 _UTILISATION_SECONDS = 1.0  # NVML calls take a lock that the job's own calls need too
+_FIRST_SCAN_SECONDS = 0.5  # after the spawn there is nothing to see yet, and the GPUs' opening is not to wait for it
 _SCAN_BUDGET = 3000  # a scan of /proc may take one part in so many of the time: 0.03 % of a core
 _QUARTER_HOUR_SECONDS = 900
 _CLOCK_STEP_SECONDS = 0.5
 
 
+@dataclass(slots=True)
+class _Reader:
+    """An open source with the meters of its devices; `due` is the CLOCK_MONOTONIC time to read it at the latest."""
+
+    source: Source
+    meters: list[Meter]
+    due: float
+
+
 class Sampler:
     """Reads the sources, runs the meters and writes `device`, `sample`, `clock` and `warning` events.
 
-    `started` is CLOCK_MONOTONIC at the start of the run: every `t` in the log counts from it.
+    `started` is CLOCK_MONOTONIC at the start of the run: every `t` in the log counts from it. `unbridged` names the
+    devices whose use between an earlier sampler's death and now nobody can tell. `clock` and `meters` (the sources
+    that read a meter) are the machine's own unless told.
     """
 
-    def __init__(self, machine: Machine, writer: Writer, interval_seconds: float, started: float) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        writer: Writer,
+        interval_seconds: float,
+        started: float,
+        *,
+        clock: Clock | None = None,
+        meters: Sequence[Source] | None = None,
+    ) -> None:
         self.started = started
         self.meters: list[Meter] = []
         self.from_t: list[float] = []
         self.findings: list[Finding] = []
-        self.job_pid: int | None = None
+        self.unbridged: list[str] = []
+        self._clock = clock or Clock()
+        self._sources = sources.meters() if meters is None else meters
         self._machine = machine
         self._writer = writer
         self._interval = interval_seconds
-        self._open: list[tuple[Source, list[Meter], list[float]]] = []  # source, its meters, [when to read it next]
+        self._readers: list[_Reader] = []
         self._announced = 0  # how many meters the log knows
         self._findings_told = 0
         self._usage = Usage(machine)
         self._cpu_base = self._usage.machine_cpu_seconds()
+        self._job_pid: int | None = None
         self._job: tuple[float, int] | None = None
         self._next_scan = 0.0
         self._next_utilisation = 0.0
@@ -63,12 +90,12 @@ class Sampler:
         self._next_line = 0.0
         self._next_last = started + _LAST_JSON_SECONDS
         self._later: list[tuple[float, Source]] = []
-        self._opening: list[Source] = []
         self._arrived: list[tuple[Source, Opened]] = []
         self._threads: list[threading.Thread] = []
         self._wake = -1
-        self._clock_base = _clock_offsets()
+        self._clock_base = self._clock_offsets()
         self._clock_told = (0.0, 0.0)
+        self._told_silent: dict[str, float | None] = {}  # device to the time from which on its source gave it up
 
     # --- opening
 
@@ -78,9 +105,10 @@ class Sampler:
         `earlier` is the log of a sampler of this run that died: its counters bridge the time since.
         """
         self._take_over(earlier)
-        for source in sources.fast():
-            self._join(source, source.open(self._machine))
-        metered = {meter.device.kind for _, meters, _ in self._open for meter in meters if meter.device.counted}
+        for source in self._sources:
+            if not source.slow:
+                self._join(source, source.open(self._machine))
+        metered = {meter.device.kind for reader in self._readers for meter in reader.meters if meter.device.counted}
         missing = frozenset[Kind](("cpu", "dram")) - metered
         if missing:
             source = sources.estimate(missing)
@@ -90,28 +118,36 @@ class Sampler:
         names = set(Device.__dataclass_fields__)
         last: Event | None = None
         for event in earlier:
-            if event["event"] == "start" and event["cpu_base"] is not None:
-                self._cpu_base = tuple(event["cpu_base"])
+            if event["event"] == "start":
+                if event["cpu_base"] is not None:
+                    self._cpu_base = tuple(event["cpu_base"])
+                monotonic = event["monotonic"]
+                self._clock_base = (_unix_seconds(event["utc"]) - monotonic, event["boottime"] - monotonic)
             if event["event"] in ("start", "device"):
                 for device in event["devices"]:
                     self.meters.append(Meter(Device(**{name: device[name] for name in names})))
                     self.from_t.append(device["from_t"])
+            elif event["event"] == "clock":
+                self._clock_told = (event["utc_step_seconds"], event["suspended_seconds"])
             elif event["event"] == "sample":
                 last = event
         self._announced = len(self.meters)
         if last is not None:
-            for meter, joules, raw in zip(self.meters, last["j"], last["raw"], strict=False):
+            raws = [*last.get("raw", ()), *(None for _ in self.meters)]
+            for meter, joules, raw in zip(self.meters, last["j"], raws, strict=False):
                 if joules is not None:
                     meter.resume(self.started + last["t"], joules, raw)
+                if not meter.bridges or raw is None:
+                    self.unbridged.append(meter.device.name)
 
     def open_slow(self, wake: int) -> None:
         """Begin to open what may take seconds, each in a thread; a byte to `wake` says that one is up."""
         self._wake = wake
-        for source in sources.slow():
-            self._begin_opening(source)
+        for source in self._sources:
+            if source.slow:
+                self._begin_opening(source)
 
     def _begin_opening(self, source: Source) -> None:
-        self._opening.append(source)
         thread = threading.Thread(target=self._open_in_thread, args=(source,), daemon=True)
         self._threads.append(thread)
         thread.start()
@@ -130,12 +166,11 @@ class Sampler:
         """Let the sources that came up since the last call join."""
         while self._arrived:
             source, opened = self._arrived.pop(0)
-            self._opening.remove(source)
             self._join(source, opened)
         self.announce()
 
     def _join(self, source: Source, opened: Opened) -> None:
-        now = time.monotonic()
+        now = self._clock.monotonic()
         by_id = {meter.device.id: meter for meter in self.meters}
         mine: list[Meter] = []
         for device in opened.devices:
@@ -149,8 +184,8 @@ class Sampler:
         if opened.later is not None:
             self._later.append((now + _RETRY_LATER_SECONDS, opened.later))
         if mine:
-            self._open.append((source, mine, [now]))
-            self._read(self._open[-1])
+            self._readers.append(_Reader(source, mine, now))
+            self._read(self._readers[-1])
         if self._announced:
             self._warn_of_findings(opened.findings)
 
@@ -180,7 +215,7 @@ class Sampler:
                 "t": 0.0,
                 **fields,
                 "monotonic": self.started,
-                "boottime": time.clock_gettime(time.CLOCK_BOOTTIME),
+                "boottime": self.started + self._clock_base[1],
                 "cpu_base": self._cpu_base,
                 "devices": self.described(),
                 "findings": [asdict(finding) for finding in self.findings],
@@ -195,58 +230,79 @@ class Sampler:
 
     # --- reading
 
+    def follow(self, pid: int) -> None:
+        """From now on tell the CPU time and memory of this process and its descendants."""
+        self._job_pid = pid
+        self._next_scan = self._clock.monotonic() + _FIRST_SCAN_SECONDS
+
     def due(self) -> float:
         """Give the CLOCK_MONOTONIC time at which `tick` wants to be called next."""
-        times = [due[0] for _, _, due in self._open]
-        times.append(self._next_line)
+        times = [self._next_line, self._next_last]
+        times.extend(reader.due for reader in self._readers)
         times.extend(when for when, _ in self._later)
         return min(times)
 
     def tick(self) -> None:
         """Read what is due, and write a line if one is."""
-        now = time.monotonic()
-        for entry in self._open:
-            if entry[2][0] <= now:
-                self._read(entry)
+        now = self._clock.monotonic()
         for when, source in self._later:
             if when <= now:
                 self._later.remove((when, source))
                 self._begin_opening(source)
                 break
         if now >= self._next_line:
-            self.sample()
+            self.sample()  # reads everything
+        elif now >= self._next_last:
+            self._keep_last(now, self._line(self.read_all()))
+        else:
+            for reader in self._readers:
+                if reader.due <= now:
+                    self._read(reader)
 
     def read_all(self) -> float:
         """Read every source and give the CLOCK_MONOTONIC time in the middle of it."""
-        before = time.monotonic()
-        for entry in self._open:
-            self._read(entry)
-        return (before + time.monotonic()) / 2
+        before = self._clock.monotonic()
+        for reader in self._readers:
+            self._read(reader)
+        return (before + self._clock.monotonic()) / 2
 
-    def _read(self, entry: tuple[Source, list[Meter], list[float]]) -> None:
-        source, meters, due = entry
-        now = time.monotonic()
-        gap = source.poll_seconds or min(self._interval, LONGEST_READ_GAP_SECONDS)
-        # Keep the rhythm, but never catch up on what a stop or suspend has missed.
-        due[0] = due[0] + gap if due[0] + gap > now else now + gap
-        for meter, reading in zip(meters, source.read(), strict=True):
+    def _read(self, reader: _Reader) -> None:
+        # From now on, whatever was planned: what a stop or suspend has missed is not caught up on.
+        gap = reader.source.poll_seconds or min(self._interval, LONGEST_READ_GAP_SECONDS)
+        reader.due = self._clock.monotonic() + gap
+        for meter, reading in zip(reader.meters, reader.source.read(), strict=True):
             meter.update(reading)
 
     # --- writing
 
     def sample(self) -> None:
         """Read everything and write one line."""
+        before = self._clock.monotonic()
         middle = self.read_all()
         event = self._line(middle)
         self._tell_troubles()
         self._tell_clock(middle)
+        gap = min(max(self._interval, (middle - self.started) / _LINES_BEFORE_THINNING), _LONGEST_LINE_GAP_SECONDS)
+        # Counted from before the readings, so that the next ones are due after the line that makes them, not beside it.
+        self._next_line = before + min(gap, _until_quarter_hour(self._clock.utc()))
+        if middle + gap >= self._next_last:
+            self._keep_last(middle, event)
+        if gap >= _RAW_LINE_GAP_SECONDS:
+            del event["raw"]
         self._writer.append(event)
-        elapsed = middle - self.started
-        gap = min(max(self._interval, elapsed / _LINES_BEFORE_THINNING), _LONGEST_LINE_GAP_SECONDS)
-        self._next_line = min(middle + gap, middle + _until_quarter_hour(time.time()))
-        if middle >= self._next_last:
-            self._writer.keep_last(event)
-            self._next_last = middle + _LAST_JSON_SECONDS
+
+    def finish(self) -> None:
+        """Write the last line, and which devices had fallen silent before it."""
+        self.sample()
+        now = self._clock.monotonic()
+        for meter in self.meters:
+            if meter.known_at != self._told_silent.get(meter.device.id):
+                meter.end(now)
+        self._tell_troubles()
+
+    def _keep_last(self, now: float, event: Event) -> None:
+        self._writer.keep_last(event)
+        self._next_last = now + _LAST_JSON_SECONDS
 
     def _line(self, now: float) -> Event:
         event: Event = {
@@ -271,9 +327,9 @@ class Sampler:
 
     def _scan_job(self, now: float) -> None:
         """Look for the command's processes, as seldom as the time that it takes demands."""
-        if self.job_pid is None or now < self._next_scan:
+        if self._job_pid is None or now < self._next_scan:
             return
-        found = self._usage.job(self.job_pid)
+        found = self._usage.job(self._job_pid)
         self._next_scan = now + self._usage.job_scan_seconds * _SCAN_BUDGET
         if found is not None:
             self._job = found
@@ -282,14 +338,18 @@ class Sampler:
         if now < self._next_utilisation:
             return
         self._next_utilisation = now + _UTILISATION_SECONDS
-        for source, meters, _ in self._open:
-            for meter, value in zip(meters, source.utilisation(), strict=False):
+        for reader in self._readers:
+            for meter, value in zip(reader.meters, reader.source.utilisation(), strict=False):
                 self._utilisation[meter.device.id] = value
 
     def _tell_troubles(self) -> None:
-        for source, _, _ in self._open:
-            for device_id, sentence in source.warnings():
-                self.warn("lost", sentence, device=device_id)
+        for reader in self._readers:
+            for device_id, sentence in reader.source.warnings():
+                since = next((meter.known_at for meter in reader.meters if meter.device.id == device_id), None)
+                if device_id is not None:
+                    self._told_silent[device_id] = since
+                from_t = None if since is None else since - self.started
+                self.warn("lost", sentence, device=device_id, from_t=from_t)
         for meter in self.meters:
             for trouble in meter.troubles():
                 self.warn(
@@ -301,11 +361,16 @@ class Sampler:
                 )
 
     def _tell_clock(self, now: float) -> None:
-        step, suspended = (a - b for a, b in zip(_clock_offsets(), self._clock_base, strict=True))
+        step, suspended = (a - b for a, b in zip(self._clock_offsets(), self._clock_base, strict=True))
         told_step, told_suspended = self._clock_told
         if abs(step - told_step) > _CLOCK_STEP_SECONDS or suspended - told_suspended > _CLOCK_STEP_SECONDS:
             self._clock_told = (step, suspended)
             self.write("clock", now, utc_step_seconds=round(step, 3), suspended_seconds=round(suspended, 3))
+
+    def _clock_offsets(self) -> tuple[float, float]:
+        """Give by how much UTC and CLOCK_BOOTTIME are ahead of CLOCK_MONOTONIC; only changes of it mean something."""
+        monotonic = self._clock.monotonic()
+        return self._clock.utc() - monotonic, self._clock.boottime() - monotonic
 
     def warn(
         self,
@@ -321,7 +386,7 @@ class Sampler:
 
     def write(self, event: str, at: float | None = None, /, **fields: object) -> None:
         """Write any event; `at` is a CLOCK_MONOTONIC time, now unless told."""
-        t = (time.monotonic() if at is None else at) - self.started
+        t = (self._clock.monotonic() if at is None else at) - self.started
         self._writer.append({"event": event, "t": round(max(t, 0.0), 6), **fields})
 
     def total_joules(self) -> float:
@@ -330,8 +395,8 @@ class Sampler:
 
     def close(self) -> None:
         """Let go of the hardware."""
-        for source, _, _ in self._open:
-            source.close()
+        for reader in self._readers:
+            reader.source.close()
 
 
 def _short(joules: float) -> float:
@@ -339,11 +404,11 @@ def _short(joules: float) -> float:
     return float(f"{round(joules, 4):.10g}")
 
 
-def _clock_offsets() -> tuple[float, float]:
-    """Give by how much UTC and CLOCK_BOOTTIME are ahead of CLOCK_MONOTONIC; only changes of it mean something."""
-    monotonic = time.monotonic()
-    return time.time() - monotonic, time.clock_gettime(time.CLOCK_BOOTTIME) - monotonic
-
-
 def _until_quarter_hour(utc: float) -> float:
     return _QUARTER_HOUR_SECONDS - utc % _QUARTER_HOUR_SECONDS
+
+
+def _unix_seconds(utc: str) -> float:
+    from datetime import datetime  # only to take over an earlier log
+
+    return datetime.fromisoformat(utc.replace("Z", "+00:00")).timestamp()

@@ -11,8 +11,10 @@ _PIECE_BYTES = 64 * 1024
 
 
 class MarksFile:
-    """Reads whole lines as they are appended. `descriptor` becomes readable when there may be more; where it is None
-    the file wants to be looked at each `poll_seconds`. Raises OSError where the file cannot be opened.
+    """Reads whole lines as they are appended.
+
+    `descriptor` becomes readable when there may be more; where it is None the file wants to be looked at each
+    `poll_seconds`. Raises OSError where the file cannot be opened.
     """
 
     def __init__(self, path: str) -> None:

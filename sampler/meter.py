@@ -21,6 +21,8 @@ LONGEST_POWER_GAP_SECONDS = 5.0
 # Counters move in steps (RAPL about every millisecond, NVML every 20 to 100 ms): over a shorter interval than this a
 # step can look like an impossible power.
 _STEP_SECONDS = 0.1
+# A device that used nothing at all for this long before the end has rather not been heard: several steps of a counter.
+_LONGEST_SILENCE_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +37,28 @@ class Trouble:
 
 @dataclass(slots=True)
 class Meter:
-    """The cumulative joules of one device since its first reading; `joules` is None before it."""
+    """The cumulative joules of one device since its first reading; `joules` is None before it.
+
+    `known_at` is the CLOCK_MONOTONIC time up to which they hold: that of the last good power, or of the last reading
+    at which the counter had moved. A counter that stands still (it does while its device is out of reach) and then
+    shows the truth again has so much more time in which to have used the difference.
+    """
 
     device: Device
     joules: float | None = None
     raw_microjoules: int | None = None
-    read_at: float | None = None
+    known_at: float | None = None
     _microjoules: int = 0
-    _watts: float = 0.0
+    _watts: float | None = None
     _troubles: list[Trouble] = field(default_factory=list)
 
     def update(self, reading: Reading | None) -> None:
-        """Take one more reading; None (it failed this time) keeps the last good one."""
+        """Take one more reading; one that failed (None), or that comes from the past, keeps the last good one."""
+        if reading is None or (self.known_at is not None and reading.t < self.known_at):
+            return
         if isinstance(reading, Counter):
             self._count(reading)
-        elif isinstance(reading, Power):
+        else:
             self._integrate(reading)
 
     def resume(self, t: float, joules: float, raw_microjoules: int | None) -> None:
@@ -58,15 +67,23 @@ class Meter:
         A hardware counter went on counting and bridges the time since then; for other methods that time is lost, and
         `bridges` is False.
         """
-        self.joules = joules
+        self.joules, self.known_at = joules, t
         self._microjoules = round(joules * 1e6)
-        if self.bridges:
-            self.read_at, self.raw_microjoules = t, raw_microjoules
+        self.raw_microjoules = raw_microjoules if self.bridges else None
 
     @property
     def bridges(self) -> bool:
         """Whether the device counts on by itself while nobody reads it."""
         return self.device.method == "counter"
+
+    def end(self, t: float) -> None:
+        """Take the end of the measuring, CLOCK_MONOTONIC seconds: a device that had fallen silent before is told."""
+        if self.known_at is not None and t - self.known_at > _LONGEST_SILENCE_SECONDS:
+            sentence = (
+                f"{self.device.name} showed no use of energy in the last {t - self.known_at:.1f} s of the measuring; "
+                f"what it used in them is not counted."
+            )
+            self._troubles.append(Trouble("gap", self.known_at, t, sentence))
 
     def troubles(self) -> list[Trouble]:
         """Hand over the troubles since the last call."""
@@ -74,31 +91,31 @@ class Meter:
         return out
 
     def _count(self, reading: Counter) -> None:
-        before, since = self.raw_microjoules, self.read_at
-        self.raw_microjoules, self.read_at = reading.microjoules, reading.t
-        if self.joules is None:
-            self.joules = 0.0
-        if before is None or since is None:
-            return
-        delta, trouble = difference(self.device, before, since, reading)
-        if trouble is not None:
-            self._troubles.append(trouble)
-        self._microjoules += delta  # whole microjoules: no rounding piles up over a week of samples
+        before, since = self.raw_microjoules, self.known_at
+        if reading.microjoules == before:
+            return  # it stands still; the time since it moved stays open
+        self.raw_microjoules, self.known_at = reading.microjoules, reading.t
+        if before is not None and since is not None:
+            delta, trouble = difference(self.device, before, since, reading)
+            if trouble is not None:
+                self._troubles.append(trouble)
+            self._microjoules += delta  # whole microjoules: no rounding piles up over a week of samples
         self.joules = self._microjoules / 1e6
 
     def _integrate(self, reading: Power) -> None:
-        watts, since = self._watts, self.read_at
         if not 0 <= reading.watts <= self.device.max_watts:
-            return  # nonsense: as if this reading had failed
-        self._watts, self.read_at = reading.watts, reading.t
-        if self.joules is None or since is None:
-            self.joules = self.joules or 0.0
+            return  # nonsense (NaN too): as if this reading had failed
+        watts, since = self._watts, self.known_at
+        self._watts, self.known_at = reading.watts, reading.t
+        if self.joules is None:
+            self.joules = 0.0
+        if watts is None or since is None:
             return
         seconds = reading.t - since
         if seconds > LONGEST_POWER_GAP_SECONDS:
             sentence = f"The power of {self.device.name} was not read for {seconds:.0f} s; that stretch is not counted."
             self._troubles.append(Trouble("gap", since, reading.t, sentence))
-        elif seconds > 0:
+        else:
             self.joules += (watts + reading.watts) / 2 * seconds
 
 
@@ -122,7 +139,7 @@ def difference(device: Device, before: int, since: float, now: Counter) -> tuple
         return 0, Trouble("reset", since, now.t, sentence)
     if device.span_microjoules is not None and delta + device.span_microjoules + 1 <= possible:
         sentence = (
-            f"The counter of {device.name} was not read for {seconds:.0f} s and may have wrapped more than once; "
+            f"The counter of {device.name} showed nothing new for {seconds:.0f} s and may have wrapped more than once; "
             f"the smallest possible energy is counted."
         )
         return delta, Trouble("ambiguous", since, now.t, sentence)

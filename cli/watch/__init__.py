@@ -45,9 +45,10 @@ def run(
     ignored: Iterable[int],
     started: Callable[[int, float], None],
     wake: Callable[[], None],
+    ended: Callable[[Outcome], None],
     marks: int,
 ) -> Outcome:
-    """Do as `plain.run` does, with stdout and stderr watched.
+    """Do as `plain.run` does, with stdout and stderr watched; return when all that was written has been forwarded.
 
     `marks` is the writing end of a non-blocking pipe to the daemon, for marker lines. Raises CannotRun, and OSError
     where no process or pipe can be made.
@@ -56,10 +57,12 @@ def run(
     try:
         screen = _screen()
         if screen is None:
-            return plain.run(command, environment, mask, taken, ignored=ignored, started=started, wake=wake)
+            return plain.run(
+                command, environment, mask, taken, ignored=ignored, started=started, wake=wake, ended=ended
+            )
         with screen:
             return screen.run(
-                command, environment, mask, taken, ignored=ignored, started=started, wake=wake, marks=marks
+                command, environment, mask, taken, ignored=ignored, started=started, wake=wake, ended=ended, marks=marks
             )
     finally:
         relays.finish(taken)

@@ -93,6 +93,7 @@ class Screen:
         ignored: Iterable[int],
         started: Callable[[int, float], None],
         wake: Callable[[], None],
+        ended: Callable[[Outcome], None],
         marks: int,
     ) -> Outcome:
         """Do as `plain.run` does, with the command behind the keeper."""
@@ -121,6 +122,7 @@ class Screen:
         while True:
             outcome = self._hear_reports(started)
             if outcome is not None:
+                ended(outcome)
                 return outcome
             self._take_signal(taken, wake)
 

@@ -28,7 +28,15 @@ def main() -> None:
 
     try:
         outcome = watch.run(
-            command, os.environb, mask, taken, ignored=ignored, started=started, wake=lambda: None, marks=writer
+            command,
+            os.environb,
+            mask,
+            taken,
+            ignored=ignored,
+            started=started,
+            wake=lambda: None,
+            ended=lambda _outcome: None,
+            marks=writer,
         )
     except CannotRun as error:
         sys.stderr.write(f"{error.reason}\n")

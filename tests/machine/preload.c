@@ -1,8 +1,10 @@
-/* A C library whose calls misbehave for greenrun's daemon alone: a log directory on a file system that hangs, and no
- * process left to fork. Loaded with LD_PRELOAD; told what to do by SIMULATED_TROUBLE=hang|nofork. */
+/* A C library whose calls misbehave for greenrun's daemon alone: a log directory on a file system that hangs, no
+ * process left to fork, a daemon that stands still from its birth. Loaded with LD_PRELOAD; told what to do by
+ * SIMULATED_TROUBLE=hang|nofork|stop. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -28,5 +30,13 @@ pid_t fork(void) {
         errno = EAGAIN;
         return -1;
     }
+    return real();
+}
+
+/* The first thing that the daemon does as a process of its own. */
+pid_t setsid(void) {
+    pid_t (*real)(void) = (pid_t(*)(void))dlsym(RTLD_NEXT, "setsid");
+    if (trouble("stop"))
+        raise(SIGSTOP);
     return real();
 }

@@ -92,22 +92,22 @@ def test_instant_power_is_preferred_to_the_average(
     simulated: Simulated, instant: bool, low: float, high: float
 ) -> None:
     """Soon after a rise the instant is the high power, and the mean over four seconds still lies in between."""
-    gpu = Gpu(square(100.0, 300.0, 0.1, 0.7), counter=False, average_seconds=4.0, instant=instant)
-    rise = next(t / 10 for t in range(20, 200) if gpu.profile.power(t / 10) > gpu.profile.power(t / 10 - 0.1))
-    (watts,) = ask(simulated(gpus=[gpu]), "nvml.read()[0].watts", then=f"until({rise + 1.5})")
+    gpu = Gpu(square(100.0, 300.0, 0.1, 0.95), counter=False, average_seconds=4.0, instant=instant)
+    rise = next(t / 10 for t in range(1, 200) if gpu.profile.power(t / 10) > gpu.profile.power(t / 10 - 0.1))
+    (watts,) = ask(simulated(gpus=[gpu]), "nvml.read()[0].watts", then=f"until({rise + 1.0})")
     assert low <= watts <= high
 
 
 def test_lost_gpu_is_told_once_and_the_others_go_on(simulated: Simulated) -> None:
     """A GPU that falls off the bus gives None from then on, with one warning."""
-    machine = simulated(gpus=[Gpu(constant(100.0), lost_at=3.0), Gpu(constant(100.0))])
+    machine = simulated(gpus=[Gpu(constant(100.0), lost_at=2.0), Gpu(constant(100.0))])
     before, after, warnings, utilisation = ask(
         machine,
         "[reading is not None for reading in first]",
         "[[reading is not None for reading in readings] for readings in later]",
         "[(device, 'lost' in sentence) for device, sentence in (*nvml.warnings(), *nvml.warnings())]",
         "nvml.utilisation()",
-        then="first = nvml.read(); until(3.1); later = [nvml.read(), nvml.read()]",
+        then="first = nvml.read(); until(2.1); later = [nvml.read(), nvml.read()]",
     )
     assert before == [True, True]
     assert after == [[False, True], [False, True]]
@@ -214,11 +214,11 @@ def test_all_asleep_leaves_nvml_alone(simulated: Simulated) -> None:
 
 def test_utilisation_is_asked_for_once_a_second(simulated: Simulated) -> None:
     """Between two questions within a second the first answer stands, even for a GPU lost meanwhile."""
-    machine = simulated(gpus=[Gpu(constant(1.0), utilisation_percent=40, lost_at=4.0)])
+    machine = simulated(gpus=[Gpu(constant(1.0), utilisation_percent=40, lost_at=2.5)])
     (answers,) = ask(
         machine,
         "answers",
-        then="until(3.6); answers = [nvml.utilisation()]; until(4.1); nvml.read(); "
-        "answers.append(nvml.utilisation()); until(4.8); answers.append(nvml.utilisation())",
+        then="until(2.1); answers = [nvml.utilisation()]; until(2.6); nvml.read(); "
+        "answers.append(nvml.utilisation()); until(3.3); answers.append(nvml.utilisation())",
     )
     assert answers == [(0.4,), (0.4,), (None,)]

@@ -88,7 +88,7 @@ def test_the_range_and_the_source_of_the_grams() -> None:
     event = intensity(360.0, uncertainty_percent=100.0, country=None, note="the world average", how="unknown")
     text = terminal.render(account(log(event)))
     assert "10.0 mg (0 to 21.2 mg at 95 %)" in text
-    assert "360 g/kWh +-100 %, the world average, a test, 2025" in text
+    assert "360 g/kWh +-100 %, the world average, lifecycle emissions of 2025" in text
     assert "PUE       1, assumed" in text
 
 
