@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 from greenrun.cli import options, verbs
@@ -17,6 +18,8 @@ def main(argv: list[str]) -> int:
 
         return completion.main(COMPLETION, os.environ[COMPLETION])
     if argv and argv[0] in verbs.VERBS:
+        if argv[0] != "run":
+            gc.enable()  # main has put it off for the sake of the start
         return _do(argv[0], argv[1:])
     _refuse_late_verb(argv)
     return _do("run", argv)

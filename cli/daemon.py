@@ -8,6 +8,7 @@ but the summary on stderr.
 from __future__ import annotations
 
 import contextlib
+import gc
 import math
 import os
 import select
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from greenrun.cli.descriptors import close_all_but
 from greenrun.cli.jobprocess import JobProcess, is_stopped
+from greenrun.cli.neighbours import DAEMON_NAME
 from greenrun.sampler.loop import Sampler
 from greenrun.sampler.model import Machine
 
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from greenrun.cli.markers import Markers
 
 MARKS_NAME = "marks"  # in the run directory; $GREENRUN_MARKS names it to the command
-_NAME = b"greenrun-daemon"  # the kernel keeps 15 bytes
 _LAST_WORD_SECONDS = 0.3  # for `exited` from the command line and for a relay's last markers, when the command is over
 _SLOW_SOURCES_FIRST_SECONDS = 0.1
 _LIFE_AFTER_JOB_SECONDS = 1.9  # never more than two, whatever blocks
@@ -81,7 +82,7 @@ def _leave_the_job_alone(setup: Setup) -> None:
     close_all_but({0, 1, 2, setup.control, setup.news} | ({setup.marks} if setup.marks is not None else set()))
     os.chdir("/")
     with contextlib.suppress(OSError), open("/proc/self/comm", "wb") as file:
-        file.write(_NAME)
+        file.write(DAEMON_NAME.encode())
 
 
 class Daemon:
@@ -265,6 +266,8 @@ class Daemon:
             os.read(self._wake_reader, 64)
             self._sampler.take_arrived()
             self._take_prepared()
+            gc.freeze()  # what is there now stays
+            gc.enable()  # main has put it off for the sake of the start
         if self._markers is not None:
             self._markers.look()
         self._sampler.tick()
@@ -363,8 +366,9 @@ class Daemon:
         if self._status is not None:
             status, how = int(self._status[0]), "wait"
             self._job_ended_at = min(self._job_ended_at or math.inf, float(self._status[1]))
-            user, system, rss = (None if word == "None" else float(word) for word in self._status[2:])
-            usage = {"user_seconds": user, "system_seconds": system, "max_rss_bytes": None if rss is None else int(rss)}
+            if "None" not in self._status[2:]:
+                user, system, rss = self._status[2:]
+                usage = {"user_seconds": float(user), "system_seconds": float(system), "max_rss_bytes": int(rss)}
         elif self._job is not None and (status := self._job.status()) is not None:
             how = "pidfd"
         self._sampler.write(
@@ -377,10 +381,9 @@ class Daemon:
         )
 
     def _finish_log(self, reason: str) -> None:
+        self._writer.rescue()
         if self._writer.failure is not None and self._log_failure is None:
-            self._sampler.warn(
-                "log", f"The run log could not be written to its end ({self._writer.failure}): it lacks the last part."
-            )
+            self._sampler.warn("log", f"The run log in {self._run.run_dir} is not whole: {self._writer.failure}.")
         self._sampler.write("end", reason=reason)
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(self._run.run_dir, MARKS_NAME))

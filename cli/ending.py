@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from greenrun.reports import formats, terminal
 from greenrun.reports.account import account
 from greenrun.sampler import runlog
 
+if TYPE_CHECKING:
+    from greenrun.sampler.events import Event
 
-def conclude(run_dir: str | None, unwritten: list[runlog.Event]) -> str:
+
+def conclude(run_dir: str | None, unwritten: list[Event]) -> str:
     """Make the record of a run that has ended, write summary.json and summary.txt, and give the summary's text.
 
     `unwritten` are the events that did not get into the log of `run_dir`; None: there is no log. Raises

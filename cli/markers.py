@@ -12,6 +12,7 @@ import select
 import time
 from typing import TYPE_CHECKING, Any, Literal
 
+from greenrun.cli.neighbours import Neighbours
 from greenrun.sampler import epochs, prediction
 from greenrun.sampler.follow import Follower
 from greenrun.sampler.marksfile import MarksFile
@@ -25,6 +26,14 @@ if TYPE_CHECKING:
 
 _FOLLOW_SECONDS = 0.25
 _MOST_EPOCHS = 100_000  # a number beyond is no plan but a slip, and must not cost the daemon its memory
+# A job with very short epochs must neither keep the daemon busy nor fill the log. Marks that come faster than this, or
+# than lines in a log that thins itself, get no sample of their own; and a prediction is made anew when there is a
+# twentieth more to go by.
+_CLOSEST_LINES_SECONDS = 0.02
+_LINES_OF_A_RUN = 2000
+_PREDICTED_ANEW = 20
+_MOST_METRICS = 1000  # names; only the last value of each is told in the end
+_METRICS_SECONDS = 1.0
 _Told = Literal["marks", "output"]  # by the job itself, or in what it prints
 
 
@@ -49,10 +58,14 @@ class Markers:
         self._job_tells = False  # it sets markers itself: what it prints is the same epochs again
         self._predicted = 0
         self._told = False
+        self._line_at = 0.0
+        self._metrics: dict[str, float] = {}
+        self._unwritten_metrics: set[str] = set()
+        self._metrics_at = 0.0
         self._file: MarksFile | None = None
         self._relay: int | None = None
         self._relay_rest = b""
-        self._followers: list[Follower] = []
+        self._followers: dict[Follower, Neighbours] = {}
         self.poll_seconds: float | None = None
 
     def open(self, marks_path: str | None, relay: int | None, job_output: Mapping[str, int]) -> None:
@@ -88,12 +101,31 @@ class Markers:
                 self._told = True
 
     def _follow(self, path: str, position: int) -> None:
-        with contextlib.suppress(OSError, ValueError):  # no regular file: the relay's, or nothing to see
+        try:
             follower = Follower(path, self._series["output"], position)
-            if follower.file in {other.file for other in self._followers}:
-                follower.close()
-            else:
-                self._followers.append(follower)
+        except ValueError:  # no regular file: the relay's, or nothing to see
+            return
+        except OSError as error:
+            name = os.path.realpath(path)
+            self._sampler.warn("output", f"{name} cannot be read for epochs ({os.strerror(error.errno or 0)}).")
+            return
+        if follower.file in {other.file for other in self._followers}:
+            follower.close()
+        else:
+            self._followers[follower] = Neighbours(os.path.realpath(path), follower.file)
+            self._is_ours_alone(follower)
+
+    def _is_ours_alone(self, follower: Follower) -> bool:
+        """Whether no other run follows the same file; if one does, this one lets it be."""
+        neighbours = self._followers[follower]
+        if not neighbours.follow_it_too():
+            return True
+        del self._followers[follower]  # its descriptor stays open: by that the other run finds out, too
+        self._sampler.warn(
+            "output",
+            f"{neighbours.path} is not searched for epochs, because another run that is watched prints there too.",
+        )
+        return False
 
     def spawned(self, t: float) -> None:
         """Take the command's start, in seconds since the start of the run: the first epoch may begin here."""
@@ -107,10 +139,11 @@ class Markers:
                 self._take_line(line, "marks")
         if self._relay is not None:
             self._read_relay(self._relay)
-        for follower in self._followers:
+        for follower in list(self._followers):
             with contextlib.suppress(OSError):
-                for mark in follower.read():
-                    self._take_mark(mark, "output")
+                self._take_followed(follower, follower.read())
+        if self._unwritten_metrics and self._has_room_since(self._metrics_at, _METRICS_SECONDS):
+            self._write_metrics()
 
     def _read_relay(self, relay: int) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -127,17 +160,22 @@ class Markers:
         deadline = time.monotonic() + wait_seconds
         while self._relay is not None and select.select([self._relay], [], [], max(deadline - time.monotonic(), 0))[0]:
             self._read_relay(self._relay)
-        for follower in self._followers:
+        for follower in list(self._followers):
             with contextlib.suppress(OSError):
-                for mark in follower.finish():
-                    self._take_mark(mark, "output")
+                self._take_followed(follower, follower.finish())
             if follower.skipped_bytes:
                 self._skipped(follower.skipped_bytes)
+        self._write_metrics()
+
+    def _take_followed(self, follower: Follower, marks: list[epochs.Mark]) -> None:
+        if marks and self._is_ours_alone(follower):
+            for mark in marks:
+                self._take_mark(mark, "output")
 
     def _take_line(self, line: str, source: _Told) -> None:
         marker = epochs.parse_marker(line)
         if isinstance(marker, epochs.Metric):
-            self._sampler.write("metric", name=marker.name, value=marker.value)
+            self._take_metric(marker)
         elif isinstance(marker, epochs.Skipped):
             self._skipped(marker.bytes)
         elif isinstance(marker, epochs.Mark):
@@ -145,14 +183,34 @@ class Markers:
             if accepted is not None:
                 self._take_mark(accepted, source)
 
+    def _has_room_since(self, before: float, seconds: float) -> bool:
+        """Whether the log has room for another line of a kind that was last written `before`."""
+        now = time.monotonic()
+        return now - before >= max(seconds, (now - self._sampler.started) / _LINES_OF_A_RUN)
+
+    def _take_metric(self, metric: epochs.Metric) -> None:
+        if metric.name in self._metrics or len(self._metrics) < _MOST_METRICS:
+            self._metrics[metric.name] = metric.value
+            self._unwritten_metrics.add(metric.name)
+
+    def _write_metrics(self) -> None:
+        """Write the newest value of each metric that has changed: a job may tell its loss at every step."""
+        self._metrics_at = time.monotonic()
+        for name in sorted(self._unwritten_metrics):
+            self._sampler.write("metric", name=name, value=self._metrics[name])
+        self._unwritten_metrics.clear()
+
     def _skipped(self, number: int) -> None:
         self._sampler.warn(
             "output", f"{number} bytes of output came too fast to be searched for epochs; some may be missing."
         )
 
     def _take_mark(self, mark: epochs.Mark, source: _Told) -> None:
-        self._sampler.sample()
-        at = time.monotonic() if mark.at is None else mark.at
+        now = time.monotonic()
+        if self._has_room_since(self._line_at, _CLOSEST_LINES_SECONDS):
+            self._line_at = now
+            self._sampler.sample()
+        at = now if mark.at is None else min(mark.at, now)
         self._sampler.write("epoch", at, n=mark.n, of=mark.of, mark=mark.mark, **{"from": source})
         self._job_tells |= source == "marks"
         if not self._progress:
@@ -162,7 +220,9 @@ class Markers:
         if self._job_tells and source == "output":
             return
         total = self._total or mark.of
-        if total is not None and len(progress.finished) > self._predicted and mark.n <= total <= _MOST_EPOCHS:
+        more = len(progress.finished) - self._predicted
+        enough = max(1, self._predicted // _PREDICTED_ANEW)
+        if total is not None and more >= enough and mark.n <= total <= _MOST_EPOCHS:
             self._predicted = len(progress.finished)
             self._predict(progress, total)
 

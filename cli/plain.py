@@ -34,12 +34,12 @@ def run(
     """
     before = time.monotonic()
     pid = spawn(command, environment, mask, ignored=ignored)
-    early = signals.pending()  # came before there was a command to receive it, whoever sent it
+    early = signals.pending()  # came before there was a command to receive it, the terminal's too
     started(pid, before)
     wake()  # the daemon's signal may have been among them
-    for number in early:
-        if number not in signals.HARMLESS:
-            signals.forward(number, pid)
+    for info in early:
+        if info.si_signo not in signals.HARMLESS and not signals.is_from(info, pid):
+            signals.forward(info.si_signo, pid)
     while (outcome := reap(pid)) is None:
         info = signal.sigwaitinfo(taken)
         if info.si_signo == signal.SIGIO and info.si_code > 0:

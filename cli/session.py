@@ -7,7 +7,6 @@ and `exited` (and, by end of file, that greenrun is gone), and news, on which it
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import select
@@ -25,7 +24,8 @@ if TYPE_CHECKING:
     from greenrun.cli.outcome import Outcome
 
 READY_WAIT_SECONDS = 0.25  # the job does not wait longer for the daemon
-END_WAIT_SECONDS = 2.0  # nor does its end
+END_WAIT_SECONDS = 1.9  # with what comes after it, its end is no more than two seconds late
+_REAP_WAIT_SECONDS = 0.04
 _MOST_DAEMONS = 4  # one that dies is replaced; one that keeps dying is not
 NEWLINE = b"\x1e"  # stands for the line ends of a summary, for news comes in lines
 _LOWEST_DESCRIPTOR = 3  # a closed stdin, stdout or stderr must not become one of our pipes
@@ -56,7 +56,7 @@ class Session:
         self._start_daemon(resume=False)
         self._wait(READY_WAIT_SECONDS, lambda: self._ready)
         if self._news_reader < 0:
-            raise ChildProcessError(errno.ECHILD, "the sampler died at its start")
+            raise ChildProcessError("the sampler died at its start")
         self._wake_by_signal()
 
     def _start_daemon(self, *, resume: bool) -> None:
@@ -170,7 +170,7 @@ class Session:
             os.close(self._news_reader)
 
     def finish(self, taken: frozenset[int]) -> str | None:
-        """Wait for the summary, at most two seconds, and give its text; None if there is none.
+        """Wait for the summary, almost two seconds at most, and give its text; None if there is none.
 
         A signal that would end a program ends the wait at once: the command is over, and greenrun only reports.
         """
@@ -182,16 +182,26 @@ class Session:
         while self.summary is None and self._news_reader >= 0:
             left = deadline - time.monotonic()
             info = signal.sigtimedwait(taken, max(left, 0))
-            if info is None or (info.si_signo not in signals.HARMLESS):
+            if info is None:
+                # It has had its time; a daemon that is stopped or hangs must not stay behind.
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self.daemon_pid, signal.SIGKILL)
                 break
+            if info.si_signo not in signals.HARMLESS:
+                return None  # the daemon goes on and writes the record without us
             self.look()
-        if self.summary is None:
-            # It has had its time; a daemon that is stopped or hangs must not stay behind.
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.daemon_pid, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(self.daemon_pid, os.WNOHANG)
+        self._reap_daemon()
         return self.summary
+
+    def _reap_daemon(self) -> None:
+        """Wait for the daemon's death, which follows its summary: in a container nobody else may ever reap it."""
+        deadline = time.monotonic() + _REAP_WAIT_SECONDS
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(self.daemon_pid, os.WNOHANG)[0] == 0:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return
+                signal.sigtimedwait({signal.SIGCHLD}, left)
 
     def _wait(self, seconds: float, done: Callable[[], bool]) -> None:
         deadline = time.monotonic() + seconds

@@ -65,11 +65,11 @@ def give_back(mask: Iterable[int], ignored: Iterable[int]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def pending() -> list[int]:
+def pending() -> list[signal.struct_siginfo]:
     """Take what is waiting now, without waiting for more."""
     found = []
     while (info := signal.sigtimedwait(signal.sigpending(), 0)) is not None:
-        found.append(info.si_signo)
+        found.append(info)
     return found
 
 
@@ -81,7 +81,12 @@ def is_for_the_command(info: signal.struct_siginfo, command_pid: int) -> bool:
     """
     if info.si_signo == signal.SIGCHLD or info.si_code > 0:
         return False
-    return not (info.si_pid and _descends(info.si_pid, command_pid))
+    return not is_from(info, command_pid)
+
+
+def is_from(info: signal.struct_siginfo, command_pid: int) -> bool:
+    """Whether the command or a living descendant of it has sent a signal."""
+    return info.si_code <= 0 and info.si_pid > 0 and _descends(info.si_pid, command_pid)
 
 
 def forward(number: int, pid: int) -> None:

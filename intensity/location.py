@@ -54,6 +54,8 @@ def time_zone_country(time_zone: str) -> str | None:
     A name in zone.tab says it itself. Only for an older name (Asia/Calcutta, US/Pacific) its link is followed, and
     only if every name that shares the link's target is of one country: many links lead abroad.
     """
+    if time_zone.startswith("Etc/"):
+        return None  # the usual one of servers, UTC: not worth reading the tables for
     import tzdata  # type: ignore[import-untyped]  # a package of data without types
 
     zoneinfo = os.path.join(os.path.dirname(tzdata.__file__), "zoneinfo")

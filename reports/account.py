@@ -15,12 +15,15 @@ from greenrun.reports.carbon import JOULES_PER_KWH, co2e_grams, intensity_used, 
 from greenrun.reports.energy import Measured, measure, sum_half_widths
 from greenrun.reports.epochs import epochs, prediction
 from greenrun.reports.life import Clock, Life, first, format_utc, is_number, life
-from greenrun.reports.record import SCHEMA, Amounts, Device, Energy, Event, PueSource, Record, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from greenrun.reports.record import Amounts, Device, Energy, Event, PueSource, Record, Usage
     from greenrun.sampler.model import Kind
+
+SCHEMA = 1
+"""The number of the record's schema; additions keep it."""
 
 ASSUMED_PUE = 1.0
 """No cooling and no losses: right for a laptop, too low for a data centre. Said to be assumed wherever it is used."""

@@ -44,9 +44,11 @@ def status(life: Life | None, devices: Sequence[Measured], found: Sequence[Gap])
     """Tell whether the figures hold the whole run, a part of it, or nothing since it was never started."""
     if life is None:
         return "not-started"
-    unread = any(device.energy_joules is None and device.entry["counted"] for device in devices)
-    missing = any(gap["duration_seconds"] > missing_seconds(life) for gap in found)
-    lost = any(device.until_t is not None for device in devices)
+    counted = [device for device in devices if device.entry["counted"]]
+    beside = {device.entry["id"] for device in devices} - {device.entry["id"] for device in counted}
+    unread = any(device.energy_joules is None for device in counted)
+    missing = any(gap["duration_seconds"] > missing_seconds(life) for gap in found if gap["device"] not in beside)
+    lost = any(device.until_t is not None for device in counted)
     return "partial" if unread or missing or lost or not life.ended or not devices else "complete"
 
 

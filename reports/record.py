@@ -10,8 +10,6 @@ from typing import Any, Literal, TypedDict
 from greenrun.intensity.model import Basis
 from greenrun.sampler.model import Kind, Method
 
-SCHEMA = 1
-
 RunStatus = Literal["complete", "partial", "not-started"]
 PueSource = Literal["told", "assumed", "what-if"]
 Marker = Literal["output", "marks"]

@@ -20,8 +20,9 @@ from greenrun.sampler.usage import Usage
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from greenrun.sampler.events import Event
     from greenrun.sampler.model import Finding, Opened, Source
-    from greenrun.sampler.runlog import Event, Writer
+    from greenrun.sampler.runlog import Writer
 
 # The log thins itself: lines come each elapsed / 2000, a minute apart at most, about 18,000 in a week.
 _LINES_BEFORE_THINNING = 2000

@@ -8,6 +8,8 @@ import os
 _POLL_SECONDS = 0.25  # where the kernel gives no inotify
 _IN_MODIFY = 0x00000002  # linux/inotify.h
 _PIECE_BYTES = 64 * 1024
+_MOST_PIECES = 16  # at a time: whatever the job writes there, the sampling goes on
+_LINE_LIMIT_BYTES = 4096  # no marker is longer
 
 
 class MarksFile:
@@ -18,20 +20,25 @@ class MarksFile:
     """
 
     def __init__(self, path: str) -> None:
-        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        # Without waiting: the job may have put a FIFO in its place.
+        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         self._rest = b""
         self.descriptor = _watch(path)
         self.poll_seconds = None if self.descriptor is not None else _POLL_SECONDS
 
     def lines(self) -> list[str]:
-        """Give the lines that were completed since the last call."""
+        """Give the lines that were completed since the last call: a megabyte of them at most, the rest next time."""
         if self.descriptor is not None:
             with contextlib.suppress(BlockingIOError):
                 os.read(self.descriptor, _PIECE_BYTES)
         lines: list[bytes] = []
         with contextlib.suppress(OSError):
-            while data := os.read(self._file, _PIECE_BYTES):
-                *whole, self._rest = (self._rest + data).split(b"\n")
+            for _ in range(_MOST_PIECES):
+                data = os.read(self._file, _PIECE_BYTES)
+                if not data:
+                    break
+                *whole, rest = (self._rest + data).split(b"\n")
+                self._rest = rest[:_LINE_LIMIT_BYTES]
                 lines += whole
         return [line.decode("utf-8", "replace") for line in lines]
 

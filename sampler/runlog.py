@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from typing import Any
 
-Event = dict[str, Any]
+from greenrun.sampler.events import Event, flaw
 
 SCHEMA = 1
 LOG_NAME = "run.jsonl"
@@ -33,8 +32,9 @@ class Writer:
 
     def open(self, run_dir: str) -> None:
         """Open the log in `run_dir`, made by the caller; what was kept so far goes into it first."""
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         self._file = os.open(os.path.join(run_dir, LOG_NAME), flags, 0o600)
+        _drop_torn_line(self._file)
         self.run_dir = run_dir
         kept, self.unwritten = self.unwritten, []
         for event in kept:
@@ -50,17 +50,27 @@ class Writer:
     def append(self, event: Event) -> None:
         """Write one event as one line, in one write, so that a reader never sees half of it for long."""
         if self._file >= 0:
-            line = encode(event)
+            line = rest = encode(event)
             try:
-                written = os.write(self._file, line)
-                if written < len(line):
-                    # The disk is full: take the torn line back, or the reader loses it and the next one too.
-                    os.ftruncate(self._file, os.fstat(self._file).st_size - written)
-                    os.write(self._file, line)
+                while rest:
+                    rest = rest[os.write(self._file, rest) :]
                 return
             except OSError as error:
+                with contextlib.suppress(OSError):
+                    # Take a torn line back, or the reader loses it and the next one too.
+                    os.ftruncate(self._file, os.fstat(self._file).st_size - (len(line) - len(rest)))
                 self.fail(os.strerror(error.errno or 0))
         self.unwritten.append(event)
+
+    def rescue(self) -> None:
+        """Take the whole log into memory if the command has removed it: a clean checkout does, and `make clean`."""
+        if self._file < 0 or self.run_dir is None or os.path.exists(os.path.join(self.run_dir, LOG_NAME)):
+            return
+        lines = os.pread(self._file, os.fstat(self._file).st_size, 0).splitlines()
+        written = [event for event, _ in map(_decode, lines) if event is not None]
+        self.unwritten = [*written, *self.unwritten]
+        self.fail("it was removed while the command ran")
+        self.run_dir = None
 
     def keep_last(self, event: Event) -> None:
         """Replace last.json: lines grow up to a minute apart, and SIGKILL must not cost that much."""
@@ -78,8 +88,17 @@ class Writer:
             self._file = -1
 
 
+def _drop_torn_line(file: int) -> None:
+    """Take back the line in the middle of which an earlier writer was killed. Raises OSError."""
+    size = os.fstat(file).st_size
+    if size == 0 or os.pread(file, 1, size - 1) == b"\n":
+        return
+    begin = max(0, size - _LARGEST_LINE)
+    os.ftruncate(file, begin + os.pread(file, _LARGEST_LINE, begin).rfind(b"\n") + 1)
+
+
 def encode(event: Event) -> bytes:
-    """Give the line of an event; arguments that are not UTF-8 become U+FFFD."""
+    """Give the line of an event; what is no valid Unicode becomes a question mark."""
     text = json.dumps(event, separators=(",", ":"), ensure_ascii=False)
     return text.encode("utf-8", "replace") + b"\n"
 
@@ -105,49 +124,53 @@ def replace(path: str, data: bytes) -> None:
 def read(run_dir: str) -> list[Event]:
     """Give the events of the run in `run_dir`, complete or killed; a last line that was cut off is left out.
 
-    The newest sample of last.json is added where the log ends before it. Raises Unreadable.
+    Each holds what greenrun.sampler.events demands. The newest sample of last.json is added where the log ends before
+    it. Raises Unreadable.
     """
     path = os.path.join(run_dir, LOG_NAME)
     events: list[Event] = []
     try:
-        with open(path, "rb") as file:
-            for number, line in enumerate(file, 1):
-                event = _decode(line)
+        with open(path, "rb", opener=_without_waiting) as file:
+            while line := file.readline(_LARGEST_LINE):
+                event, reason = _decode(line)
                 if event is None:
-                    if not line.endswith(b"\n"):
+                    if len(line) < _LARGEST_LINE and not line.endswith(b"\n"):
                         break  # the writer was killed in the middle of it
-                    raise Unreadable(f"{path}, line {number}: not an event of a run log; the file is damaged.")
+                    raise Unreadable(f"{path} is damaged: line {len(events) + 1} is no event, for {reason}.")
                 events.append(event)
     except OSError as error:
         raise Unreadable(f"{path} cannot be read: {os.strerror(error.errno or 0)}.") from None
     if not events or events[0]["event"] != "start":
         raise Unreadable(f"{path} does not begin with the start of a run: there is nothing to tell.")
-    if events[0].get("schema") != SCHEMA:
-        raise Unreadable(f"{path} is of schema {events[0].get('schema')!r}; this greenrun reads schema {SCHEMA}.")
+    if events[0]["schema"] != SCHEMA:
+        raise Unreadable(f"{path} is of schema {events[0]['schema']}; this greenrun reads schema {SCHEMA}.")
     return _with_last(events, os.path.join(run_dir, LAST_NAME))
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file, a FIFO too: nobody may ever write to it."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _with_last(events: list[Event], path: str) -> list[Event]:
     if events[-1]["event"] == "end":
         return events
     try:
-        with open(path, "rb") as file:
-            last = _decode(file.read(_LARGEST_LINE))
+        with open(path, "rb", opener=_without_waiting) as file:
+            last, _ = _decode(file.read(_LARGEST_LINE))
     except OSError:
         return events
-    if last is not None and last["t"] > max(event["t"] for event in events):
+    # As new as the last line is new enough: where lines are far apart they leave out what only the newest needs.
+    if last is not None and last["event"] == "sample" and last["t"] >= max(event["t"] for event in events):
         events.append(last)
     return events
 
 
-def _decode(line: bytes) -> Event | None:
-    if len(line) > _LARGEST_LINE:
-        return None
+def _decode(line: bytes) -> tuple[Event | None, str]:
+    """Give the event of a line, or None and what is wrong with it."""
     try:
         event = json.loads(line)
     except (ValueError, RecursionError):
-        return None
-    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
-        return None
-    t = event.get("t")
-    return event if isinstance(t, (int, float)) and not isinstance(t, bool) and t == t else None
+        return None, "it is not JSON"
+    reason = flaw(event)
+    return (event, "") if reason is None else (None, reason)

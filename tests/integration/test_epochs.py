@@ -8,6 +8,7 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from typing import Any
 import pexpect
 import pytest
 from machine.command import ENTRY, Greenrun
+from machine.privilege import unprivileged
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 
 RecordReader = Callable[[], dict[str, Any]]
+RunDirs = Callable[[], list[str]]
 
 # Prints some epochs, each when it is over, to the descriptor that it is told.
 JOB = """
@@ -38,6 +41,14 @@ def job(count: int, planned: int, descriptor: int = 1, end: str = "\n") -> list[
 def printed(count: int, planned: int, end: str = "\n") -> str:
     """Give what `job` prints."""
     return "".join(f"Epoch {k}/{planned} loss={1 / k:.3f}{end}" for k in range(1, count + 1))
+
+
+def wait_for(condition: Callable[[], Any]) -> None:
+    """Wait until something holds; fail if it never does."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.01)
 
 
 def predictions_told(text: str) -> int:
@@ -101,6 +112,48 @@ def test_file(greenrun: Greenrun, record: RecordReader) -> None:
     assert result.stderr.splitlines()[0] == str(path.stat().st_ino)
     assert predictions_told(result.stderr) == 1
     check(record(), epochs=2, planned=2)
+
+
+def test_two_runs_in_one_file(greenrun: Greenrun, run_dirs: RunDirs) -> None:
+    """Where two runs print into one file nobody can tell whose epochs they are: neither has any, and says so."""
+    path = Path(greenrun.cwd, "log")
+    with path.open("a") as file:
+        runs = [greenrun.start("--epochs", "2", *job(2, 2), stdout=file, stderr=subprocess.PIPE) for _ in range(2)]
+        assert [predictions_told(run.communicate(timeout=30)[1].decode()) for run in runs] == [0, 0]
+    assert sorted(path.read_text().splitlines()) == sorted(2 * printed(2, 2).splitlines())
+    for run_dir in run_dirs():
+        record = json.loads(Path(run_dir, "summary.json").read_text())
+        assert record["epochs"] == []
+        assert [(warned["code"], str(path) in warned["message"]) for warned in record["warnings"]] == [("output", True)]
+
+
+def test_file_that_cannot_be_read(greenrun: Greenrun, record: RecordReader) -> None:
+    """A file that may be written and not read is told, and the job is none the worse."""
+    path = Path(greenrun.cwd, "log")
+    with path.open("w") as file:
+        path.chmod(0o200)
+        command = unprivileged([ENTRY, "--epochs", "2", *job(2, 2)])
+        subprocess.run(command, env=greenrun.environment(), cwd=greenrun.cwd, stdout=file, stderr=-3, check=True)
+    path.chmod(0o600)
+    assert path.read_text() == printed(2, 2)
+    (warned,) = record()["warnings"]
+    assert (warned["code"], "Permission denied" in warned["message"]) == ("output", True)
+
+
+def test_greenrun_killed(greenrun: Greenrun, record: RecordReader) -> None:
+    """SIGKILL of greenrun while a file is followed: the daemon goes on to find the epochs, and sleeps in between."""
+    path = Path(greenrun.cwd, "log")
+    with path.open("w") as file:
+        process = greenrun.start("--epochs", "5", *job(5, 5), stdout=file, stderr=subprocess.DEVNULL)
+    wait_for(lambda: "Epoch 1" in path.read_text())
+    (daemon,) = (pid for pid, name in greenrun.processes().items() if name == "greenrun-daemon")
+    process.kill()
+    process.wait()
+    wait_for(lambda: "Epoch 4" in path.read_text())
+    fields = Path(f"/proc/{daemon}/stat").read_text().rpartition(")")[2].split()
+    assert (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") < 0.5  # of about 1.3 s that it has lived
+    wait_for(lambda: daemon not in greenrun.processes())
+    check(record(), epochs=5, planned=5)
 
 
 @pytest.mark.parametrize("descriptor", [1, 2])
@@ -238,6 +291,20 @@ def test_nothing_in_between(greenrun: Greenrun) -> None:
     finally:
         for descriptor in (*readers, *writers):
             os.close(descriptor)
+
+
+def test_reader_that_comes_late(greenrun: Greenrun, run_dirs: RunDirs) -> None:
+    """How the command ended is known at once, however long its last output waits for a reader."""
+    process = greenrun.start(
+        "--epochs", "2", "sh", "-c", "seq 1 20000; exit 3", stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    wait_for(lambda: run_dirs() and os.path.exists(os.path.join(run_dirs()[0], "summary.json")))
+    output, told = process.communicate(timeout=30)
+    assert (process.returncode, output.split()[-1]) == (3, b"20000")
+    assert b"exited with 3" in told
+    events = [json.loads(line) for line in Path(run_dirs()[0], "run.jsonl").read_text().splitlines()]
+    (exited,) = (event for event in events if event["event"] == "exited")
+    assert (exited["exit_code"], exited["how"]) == (3, "wait")
 
 
 def test_exact_bytes(greenrun: Greenrun) -> None:

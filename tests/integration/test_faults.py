@@ -175,6 +175,17 @@ def test_no_process_left_to_fork(greenrun: Greenrun, stamp: Stamp) -> None:
     assert "running the command without" in result.stderr
 
 
+@pytest.mark.parametrize("options", [[], ["--epochs", "2"]])
+def test_sampler_that_dies_at_its_start(greenrun: Greenrun, stamp: Stamp, options: list[str]) -> None:
+    """Where no sampler lives long enough to measure, greenrun becomes the command, with one sentence."""
+    env = {"LD_PRELOAD": preload_library(), "SIMULATED_TROUBLE": "die"}
+    result = greenrun(*options, *stamp.command(0.1, 4), env=env)
+    assert result.returncode == 4
+    assert stamp.life()
+    assert result.stderr.count("\n") == 1
+    assert "the sampler died at its start" in result.stderr
+
+
 def test_process_limit(greenrun: Greenrun, stamp: Stamp) -> None:
     """The same under the kernel's own limit (ulimit -u), which does not hold for root."""
     command = [ENTRY, *stamp.command(0.1, 4)]

@@ -1,6 +1,6 @@
 /* A C library whose calls misbehave for greenrun's daemon alone: a log directory on a file system that hangs, no
- * process left to fork, a daemon that stands still from its birth. Loaded with LD_PRELOAD; told what to do by
- * SIMULATED_TROUBLE=hang|nofork|stop. */
+ * process left to fork, a daemon that stands still from its birth or dies of it. Loaded with LD_PRELOAD; told what to do
+ * by SIMULATED_TROUBLE=hang|nofork|stop|die. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -38,5 +38,7 @@ pid_t setsid(void) {
     pid_t (*real)(void) = (pid_t(*)(void))dlsym(RTLD_NEXT, "setsid");
     if (trouble("stop"))
         raise(SIGSTOP);
+    if (trouble("die"))
+        _exit(3);
     return real();
 }
