@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,8 +21,7 @@ SITE_FILE = "/etc/greenrun.toml"
 _MAX_FILE_BYTES = 1 << 20  # far above any settings; a file without end must not hold up a job
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(NamedTuple):
     """What is in force for one run. Every value has been checked; None means "not told"."""
 
     log_dir: str = "greenrun-logs"  # as given; relative to the working directory

@@ -139,8 +139,8 @@ def _place(settings: config.Config, environ: Mapping[str, str]) -> dict[str, Any
         told = chain.Told(settings.intensity, settings.intensity_from or "the configuration")
     now = datetime.now(timezone.utc)
     found = chain.find(told, place, now, now)
-    intensity = {key: value for key, value in asdict(found[0]).items() if key not in {"from_utc", "to_utc"}}
-    return {**asdict(place), "intensity": intensity}
+    intensity = {key: value for key, value in found[0]._asdict().items() if key not in {"from_utc", "to_utc"}}
+    return {**place._asdict(), "intensity": intensity}
 
 
 def _log_directory(path: str) -> dict[str, Any]:

@@ -251,7 +251,9 @@ class Markers:
             from greenrun.reports.terminal import prediction_line
 
             self._told = True
-            self._note(prediction_line(fields))
+            counted = [meter.device for meter in self._sampler.meters if meter.device.counted]
+            estimated = all(device.method == "estimate" for device in counted)
+            self._note(prediction_line(fields, estimated=estimated))
 
 
 def _share(joules: float | None, count: int) -> float | None:

@@ -6,7 +6,6 @@ in `_chain`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from greenrun.intensity.model import Intensity, Place, Provider, Unavailable
@@ -16,13 +15,14 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
-@dataclass(slots=True)
 class Told:
     """The figure that the user gave, in grams of CO2e per kWh, and where ("--intensity"). Taken as exact."""
 
-    grams_per_kwh: float
-    told_by: str
-    name: str = "told"
+    name = "told"
+
+    def __init__(self, grams_per_kwh: float, told_by: str) -> None:
+        self.grams_per_kwh = grams_per_kwh
+        self.told_by = told_by
 
     def spans(self, place: Place, from_utc: datetime, to_utc: datetime) -> list[Intensity] | Unavailable:  # noqa: ARG002  a told figure holds for all time
         """Give the figure, for the place that is known."""
@@ -57,7 +57,7 @@ def find(told: Told | None, place: Place, from_utc: datetime, to_utc: datetime) 
         if isinstance(answer, Unavailable):
             reasons.append(answer.reason)
             continue
-        return [replace(span, note="; ".join(filter(None, (span.note, *reasons)))) for span in answer]
+        return [span._replace(note="; ".join(filter(None, (span.note, *reasons)))) for span in answer]
     return []
 
 

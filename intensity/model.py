@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -11,8 +10,7 @@ if TYPE_CHECKING:
 Basis = Literal["lifecycle", "direct"]
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where the machine stands, as far as is known.
 
     `country` is ISO 3166-1 alpha-2, None if unknown; `zone` is a grid zone within or across countries, None if only
@@ -25,8 +23,7 @@ class Place:
     how: str
 
 
-@dataclass(frozen=True, slots=True)
-class Intensity:
+class Intensity(NamedTuple):
     """Grams of CO2e per kWh of electricity, from `from_utc` to `to_utc` (None: for all time that way).
 
     `uncertainty_percent` is the half-width of a 95 % interval for the use made of the figure: a yearly average is a
@@ -47,8 +44,7 @@ class Intensity:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Unavailable:
+class Unavailable(NamedTuple):
     """Why a provider has no figure for this place and time, as a sentence for the record."""
 
     reason: str

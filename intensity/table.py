@@ -7,9 +7,8 @@ methods: the command line checks a country's name before the command starts, and
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from greenrun.intensity.model import Intensity, Place, Unavailable
 
@@ -66,8 +65,7 @@ _OTHER_NAMES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One country's average over one year, in grams of CO2e per kWh produced, over the plants' life cycle."""
 
     name: str
@@ -76,16 +74,14 @@ class Row:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class Territory:
+class Territory(NamedTuple):
     """A place without a row: its name, and the country whose row stands in, None where none does."""
 
     name: str
     parent: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Tables:
+class _Tables(NamedTuple):
     rows: dict[str, Row]  # by iso2
     world: Row
     territories: dict[str, Territory]  # by iso2

@@ -7,8 +7,7 @@ intensity.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from greenrun.reports import doubts
 from greenrun.reports.carbon import JOULES_PER_KWH, co2e_grams, intensity_used, no_intensity
@@ -31,8 +30,7 @@ ASSUMED_PUE = 1.0
 _SCHEDULER_PREFIXES = ("SLURM_", "PBS_", "LSB_", "FLUX_", "OAR_")
 
 
-@dataclass(frozen=True, slots=True)
-class WhatIf:
+class WhatIf(NamedTuple):
     """What to tell a run again with: another PUE, other `intensity` events; None keeps what the log says."""
 
     pue: float | None = None

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from greenrun.reports.energy import Measured, sum_joules
 from greenrun.reports.life import Clock, Life, format_utc, parse_utc
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
 JOULES_PER_KWH = 3.6e6
 
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
+class _Piece(NamedTuple):
     """A stretch of the command's life in which one intensity holds, None where none is known."""
 
     from_t: float

@@ -75,6 +75,14 @@ def warnings(
         if gap["code"] == "ended" and gap["device"] not in lost:
             sentence = f"{gap['device']} was not read after {gap['from']:.1f} s; its energy from there on is missing."
             out.append({"code": "gap", "message": sentence})
+    planned = (events[0].get("config") or {}).get("epochs")
+    why_unseen = any(warned["code"] == "output" for warned in out)  # then that warning has said it
+    if planned and first(events, "epoch") is None and not why_unseen:
+        sentence = (
+            "No epoch was seen, so nothing was predicted: they are looked for on stdout and stderr where these are a "
+            "terminal, a pipe or a file, in lines such as Epoch 3/10, or the job tells them by markers."
+        )
+        out.append({"code": "epochs", "message": sentence})
     if used["grams_per_kwh"] is None:
         sentence = "No carbon intensity is known for the whole run, so its CO2e is unknown."
         out.append({"code": "intensity", "message": sentence})

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -69,8 +68,7 @@ class Curve:
         return Curve([(t, self._joules[0] - joules), *zip(self._times, self._joules, strict=True)])
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(NamedTuple):
     """What is known of one device: its entry in the run log and, if it was read at all, its curve.
 
     `from_t` and `until_t` are on the run log's clock, None where the readings cover the command's life to that end.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal
 
 from greenrun.reports.energy import Measured, sum_joules
@@ -51,7 +52,10 @@ def prediction(events: Sequence[Event], actual: Amounts, *, anew: bool) -> Predi
     earliest = made[0]
 
     def error_percent(predicted: dict[str, float] | None, true: float | None) -> float | None:
-        return 100.0 * (predicted["value"] - true) / true if predicted and true else None
+        if not predicted or not true:
+            return None
+        error = 100.0 * (predicted["value"] - true) / true
+        return error if math.isfinite(error) else None  # next to nothing as the actual value
 
     return {
         "made": [

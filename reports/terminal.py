@@ -46,13 +46,17 @@ def render(record: Record, run_dir: str | None = None, width: int = 80) -> str:
     return "\n".join(lines).replace(units.NO_BREAK, " ") + "\n"
 
 
-def prediction_line(prediction: Mapping[str, Any]) -> str:
-    """Give the line that tells a `prediction` event while the command runs."""
+def prediction_line(prediction: Mapping[str, Any], *, estimated: bool) -> str:
+    """Give the line that tells a `prediction` event while the command runs.
+
+    `estimated`: no meter stands behind the joules. Their own uncertainty is not in the ranges, and the line says so.
+    """
     amounts = [
         f"{_amount(key, told['value'])} ({_range(_AMOUNTS[key](told['low']), _AMOUNTS[key](told['high']))})"
         for key, told in _predicted(prediction)
     ]
-    line = f"{_PREFIX}{_after(prediction)}, the whole job is predicted to take {', '.join(amounts)}"
+    doubt = "95 % ranges of the prediction alone" + (", from energy that is estimated, not measured" * estimated)
+    line = f"{_PREFIX}{_after(prediction)}, the whole job is predicted to take {', '.join(amounts)}; {doubt}"
     return line.replace(units.NO_BREAK, " ")
 
 
@@ -182,7 +186,8 @@ def _epochs(record: Record) -> Iterator[_Entry]:
         made: Any = prediction["made"][0]  # a TypedDict takes no key from a variable
         errors: Any = prediction["error_percent"]
         amounts = [
-            _amount(key, told["value"]) + ("" if errors[key] is None else f" ({errors[key]:+.1f}{units.NO_BREAK}%)")
+            _amount(key, told["value"])
+            + ("" if errors[key] is None else f" (off by {errors[key]:+.1f}{units.NO_BREAK}%)")
             for key, told in _predicted(made)
         ]
         yield "predicted", f"{', '.join(amounts)}, {_after(made)}"

@@ -8,14 +8,7 @@ inherits it, and what greenrun itself says in between takes its turn among the c
 - `terminal`: a pseudo-terminal stands in for the user's; `keeper` is the process behind it, the command's parent.
 - `scan`: looks for epochs in bytes that have been forwarded already.
 
-What a relay cannot keep:
-
-- Killed with SIGKILL it takes the output with it: the command gets SIGPIPE at its next write, SIGHUP on a terminal.
-- A process that outlives the command and still writes gets SIGPIPE, or EIO on a terminal, once the command has ended.
-- A pipe holds 64 KiB more than without greenrun before the command is made to wait.
-- Programs that share the user's terminal by its name (tmux, `tty`, `who`) see another name; keys typed ahead that
-  the command did not read are lost when it ends.
-- On a terminal the command is a child of the keeper, in a session of its own.
+What a relay cannot keep stands in docs/limits.md.
 """
 
 from __future__ import annotations

@@ -57,6 +57,7 @@ class Keeper:
         self._marks = marks
         self._watcher = Watcher(marks)
         self._user_settings: list[int | list[bytes | int]] | None = None  # to restore; None: nothing was changed
+        self._line_ends: int | None = None  # OPOST or 0, to be set again; None: the pseudo-terminal is as it should be
         self._output = b""  # for the screen
         self._keys = b""  # for the command
         self._order_rest = b""
@@ -79,6 +80,8 @@ class Keeper:
         wakeup, wakeup_writer = _wake_on_child()
         if listen:
             self._take_terminal()
+        else:
+            self._leave_line_ends()
         before = time.monotonic()
         try:
             self._pid = spawn(command, environment, mask, ignored=ignored, own_group=True)
@@ -275,12 +278,32 @@ class Keeper:
                 settings = termios.tcgetattr(self._settings_of)
                 termios.tcsetattr(self._settings_of, termios.TCSADRAIN, _raw(settings, self._alone))
                 self._user_settings = settings
+                self._make_line_ends()
 
     def _give_terminal_back(self) -> None:
         settings, self._user_settings = self._user_settings, None
         if settings is not None:
             with contextlib.suppress(termios.error):
                 termios.tcsetattr(self._settings_of, termios.TCSADRAIN, settings)
+        self._leave_line_ends()
+
+    def _leave_line_ends(self) -> None:
+        """Have the pseudo-terminal pass line ends as they are, while the user's terminal, not being raw, makes them."""
+        if self._alone and self._line_ends is None:
+            with contextlib.suppress(termios.error):
+                settings = termios.tcgetattr(self._master)
+                self._line_ends = settings[_OUTPUT] & termios.OPOST
+                settings[_OUTPUT] &= ~termios.OPOST
+                termios.tcsetattr(self._master, termios.TCSANOW, settings)
+
+    def _make_line_ends(self) -> None:
+        """Have the pseudo-terminal make line ends again, if the command wants them."""
+        if self._line_ends is not None:
+            with contextlib.suppress(termios.error):
+                settings = termios.tcgetattr(self._master)
+                settings[_OUTPUT] |= self._line_ends
+                termios.tcsetattr(self._master, termios.TCSANOW, settings)
+            self._line_ends = None
 
 
 def copy_size(source: int, target: int) -> None:

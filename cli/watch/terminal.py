@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _FOREGROUND_CHECK_SECONDS = 0.5  # a shell that brings a running job to the foreground tells nobody
 # What the terminal sends to our process group; the command is in another one and has to get it from us.
 _FROM_THE_TERMINAL = frozenset((signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP))
+_OUTPUT, _LOCAL = 1, 3  # positions in what termios.tcgetattr gives
 _BACKGROUND_STOPS = frozenset((signal.SIGTTIN, signal.SIGTTOU))
 
 
@@ -70,6 +71,7 @@ class Screen:
         self._unread = b""
         self._keeper_pid = 0
         self._keeper_status: int | None = None
+        self._keeper_is_lost = False
         self._pid: int | None = None
 
     def __enter__(self) -> Screen:
@@ -122,7 +124,8 @@ class Screen:
         while True:
             outcome = self._hear_reports(started)
             if outcome is not None:
-                ended(outcome)
+                if not self._keeper_is_lost:
+                    ended(outcome)
                 return outcome
             self._take_signal(taken, wake)
 
@@ -161,7 +164,8 @@ class Screen:
         return None
 
     def _keeper_is_gone(self) -> Outcome:
-        """Tell the keeper's end for the command's, which nobody knows: the hang-up of its terminal is what ends it."""
+        """Give the keeper's end, for greenrun to end like it: of the command only its daemon may still hear."""
+        self._keeper_is_lost = True
         if self._keeper_status is None:
             with contextlib.suppress(ChildProcessError):
                 self._keeper_status = os.waitpid(self._keeper_pid, 0)[1]
@@ -241,12 +245,15 @@ class Screen:
         """Give the pseudo-terminal the settings and the size of the user's."""
         with contextlib.suppress(OSError, termios.error):
             copy_size(self._user, self._slave)
-            if self._listening:  # in the background the settings are those of whoever is in the foreground
-                termios.tcsetattr(self._slave, termios.TCSANOW, termios.tcgetattr(self._user))
+            theirs = termios.tcgetattr(self._user)
+            ours = termios.tcgetattr(self._slave)
+            if self._listening:
+                ours = theirs
+            else:  # the settings are those of whoever is in the foreground, but for what stops the background
+                ours[_LOCAL] |= theirs[_LOCAL] & termios.TOSTOP
             if not self._alone:  # others write to the user's terminal too, so it goes on to make the line ends
-                settings = termios.tcgetattr(self._slave)
-                settings[1] &= ~termios.OPOST
-                termios.tcsetattr(self._slave, termios.TCSANOW, settings)
+                ours[_OUTPUT] &= ~termios.OPOST
+            termios.tcsetattr(self._slave, termios.TCSANOW, ours)
 
 
 def _tell_by_signal(descriptor: int) -> None:

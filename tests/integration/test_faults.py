@@ -135,6 +135,18 @@ def test_daemon_stopped(greenrun: Greenrun, stamp: Stamp, run_dirs: RunDirs) -> 
     assert report(greenrun, run_dirs()[0])["status"] == "partial"
 
 
+def test_daemon_stopped_from_its_birth(greenrun: Greenrun, stamp: Stamp) -> None:
+    """A daemon that never gets to its first reading keeps the job waiting a quarter of a second, its end two."""
+    began = time.monotonic()
+    result = greenrun(*stamp.command(0.2, 6), env={"LD_PRELOAD": preload_library(), "SIMULATED_TROUBLE": "stop"})
+    ended = time.monotonic()
+    assert result.returncode == 6
+    assert stamp.life()[0] - began < 1.0, "0.4 s on an idle machine; see benchmarks/promptness.py"
+    assert ended - stamp.life()[1] < 2.5
+    assert "no summary" in result.stderr
+    assert greenrun.leftovers() == []
+
+
 def test_log_directory_that_hangs(greenrun: Greenrun, stamp: Stamp) -> None:
     """A file system that hangs under the log directory keeps the job waiting a quarter of a second, its end two."""
     env = {"LD_PRELOAD": preload_library(), "SIMULATED_TROUBLE": "hang"}
@@ -142,7 +154,7 @@ def test_log_directory_that_hangs(greenrun: Greenrun, stamp: Stamp) -> None:
     result = greenrun(*stamp.command(0.2, 6), env=env)
     ended = time.monotonic()
     assert result.returncode == 6
-    assert stamp.life()[0] - began < 1.0, "0.4 s on an idle machine; see benchmarks/start.py"
+    assert stamp.life()[0] - began < 1.0, "0.4 s on an idle machine; see benchmarks/promptness.py"
     assert ended - stamp.life()[1] < 2.5
     assert "no summary" in result.stderr
     assert greenrun.leftovers() == []

@@ -128,3 +128,9 @@ def test_report_asks_for_a_zone_in_its_country(greenrun: Greenrun, run_dirs: Run
     result = greenrun("report", *run_dirs(), "--country", "FR", "--zone", "DE")
     assert (result.returncode, result.stdout) == (125, "")
     assert "the zone DE must lie in the country FR" in result.stderr
+
+
+def test_epochs_where_nobody_can_look(greenrun: Greenrun) -> None:
+    """Output into /dev/null is not watched, and that is said."""
+    result = greenrun("--epochs", "3", "echo", "Epoch 1/3 loss 1", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert "No epoch was seen" in " ".join(result.stderr.split())

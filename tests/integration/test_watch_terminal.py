@@ -77,6 +77,17 @@ def wait_for_foreground(shell: Shell) -> None:
     raise AssertionError("the terminal did not become raw")
 
 
+def wait_until_stopped(shell: Shell) -> None:
+    """Wait until the shell says that its job has stopped."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        shell.type("jobs")
+        shell.expect(PROMPT)
+        if "Stopped" in shell.screen.before:
+            return
+    raise AssertionError("the job did not stop")
+
+
 @pytest.fixture
 def shell(tmp_path: Path) -> Iterator[Shell]:
     """Give a shell, and end it with all its jobs."""
@@ -157,18 +168,28 @@ def test_background_then_foreground(shell: Shell) -> None:
     shell.run("read x; echo got $x", "&")
     shell.expect(PROMPT)
     shell.greenrun_pid()
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        shell.type("jobs")
-        shell.expect(PROMPT)
-        if "Stopped" in shell.screen.before:
-            break
-    else:
-        raise AssertionError("the job did not stop")
+    wait_until_stopped(shell)
     shell.type("fg")
     wait_for_foreground(shell)
     shell.type("hello")
     shell.expect("got hello\r\n", PROMPT)
+
+
+def test_background_output_stops(shell: Shell) -> None:
+    """Where the terminal stops output from the background (stty tostop) it does so for a watched job too."""
+    shell.type("stty tostop")
+    shell.expect(PROMPT)
+    shell.run("echo out; echo more", "&")
+    shell.expect(PROMPT)
+    wait_until_stopped(shell)
+    shell.type("fg")
+    shell.expect("out\r\n", "more\r\n", PROMPT)
+
+
+def test_background_output_as_it_is(shell: Shell) -> None:
+    """What a job in the background prints is shown with the line ends that it would have without a relay."""
+    shell.run("echo one; echo two", "& wait; echo done")
+    shell.expect("one\r\ntwo\r\n", "done\r\n", PROMPT)
 
 
 def test_running_job_to_foreground(shell: Shell) -> None:

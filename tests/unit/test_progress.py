@@ -1,0 +1,105 @@
+"""From marks to epochs: where each begins and ends, and how many one entry stands for."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from greenrun.sampler.progress import Epoch, Point, Progress
+
+SPAWNED = Point(1.0, 10.0)
+
+
+def at(t: float) -> Point:
+    """Give a moment of a job that uses 10 W."""
+    return Point(t, 10.0 * t)
+
+
+def test_ends_alone() -> None:
+    """Only ends are marked: each epoch lasts since the end before it, the first since the spawn."""
+    progress = Progress(SPAWNED)
+    progress.mark(1, "end", at(4.0))
+    progress.mark(2, "end", at(6.0))
+    assert progress.finished == [Epoch(1, 1.0, 3.0, 30.0, 1), Epoch(2, 4.0, 2.0, 20.0, 1)]
+    assert progress.first == SPAWNED
+
+
+def test_starts_alone() -> None:
+    """Only starts are marked: each ends the one before, the end of the command the last, and set-up is told apart."""
+    progress = Progress(SPAWNED)
+    for n, t in ((1, 3.0), (2, 5.0), (3, 8.0)):
+        progress.mark(n, "start", at(t))
+    progress.end(at(9.0))
+    assert progress.finished == [Epoch(1, 3.0, 2.0, 20.0, 1), Epoch(2, 5.0, 3.0, 30.0, 1), Epoch(3, 8.0, 1.0, 10.0, 1)]
+    assert progress.first == at(3.0)
+    assert progress.spawned == SPAWNED
+
+
+def test_starts_and_ends() -> None:
+    """Both are marked: what lies between an end and the next start (a checkpoint) is in no epoch."""
+    progress = Progress(SPAWNED)
+    for n, kind, t in ((1, "start", 2.0), (1, "end", 4.0), (2, "start", 5.0), (2, "end", 7.0)):
+        progress.mark(n, kind, at(t))  # type: ignore[arg-type]  # the words are those of the literal
+    progress.end(at(9.0))
+    assert progress.finished == [Epoch(1, 2.0, 2.0, 20.0, 1), Epoch(2, 5.0, 2.0, 20.0, 1)]
+
+
+def test_a_start_told_twice() -> None:
+    """By the job and by its output: the first is the one that counts."""
+    progress = Progress(SPAWNED)
+    progress.mark(1, "start", at(2.0))
+    progress.mark(1, "start", at(3.0))
+    progress.mark(1, "end", at(4.0))
+    assert progress.finished == [Epoch(1, 2.0, 2.0, 20.0, 1)]
+
+
+def test_every_tenth_epoch_is_marked() -> None:
+    """One entry stands for all since the mark before; the first of a resumed job for one, or for what it began with."""
+    progress = Progress(SPAWNED)
+    for n in (10, 20, 25):
+        progress.mark(n, "end", at(float(n)))
+    assert [(epoch.n, epoch.count) for epoch in progress.finished] == [(10, 1), (20, 10), (25, 5)]
+    resumed = Progress(SPAWNED)
+    resumed.mark(11, "start", at(2.0))
+    resumed.mark(20, "end", at(5.0))
+    assert [(epoch.n, epoch.count) for epoch in resumed.finished] == [(20, 10)]
+
+
+def test_unknown_energy_stays_unknown() -> None:
+    """Where the joules at either end are not known, those of the epoch are not, and its time is."""
+    progress = Progress(SPAWNED)
+    progress.mark(1, "end", Point(4.0, None))
+    progress.mark(2, "end", at(6.0))
+    progress.mark(3, "end", at(7.0))
+    assert [epoch.energy_joules for epoch in progress.finished] == [None, None, 10.0]
+    assert [epoch.duration_seconds for epoch in progress.finished] == [3.0, 2.0, 1.0]
+
+
+def test_a_job_without_epochs() -> None:
+    """No mark, no epoch."""
+    progress = Progress(SPAWNED)
+    progress.end(at(9.0))
+    assert progress.finished == []
+
+
+@given(st.lists(st.tuples(st.integers(1, 5), st.sampled_from(["start", "end"]), st.floats(0.0, 10.0)), max_size=20))
+def test_epochs_never_overlap(marks: list[tuple[int, str, float]]) -> None:
+    """Whatever is marked, with rising numbers: epochs follow each other, and together last no longer than the job."""
+    progress = Progress(SPAWNED)
+    n, t, kind_before = 0, SPAWNED.t, "end"
+    for step, kind, seconds in marks:
+        if kind == "start" or kind_before == "end":
+            n += step
+        t += seconds
+        progress.mark(n, kind, at(t))  # type: ignore[arg-type]  # the words are those of the literal
+        kind_before = kind
+    progress.end(at(t))
+    now = SPAWNED.t
+    for epoch in progress.finished:
+        assert epoch.from_t >= now - 1e-9
+        assert epoch.duration_seconds >= 0
+        assert epoch.count >= 1
+        assert epoch.energy_joules == pytest.approx(10.0 * epoch.duration_seconds, abs=1e-6)
+        now = epoch.from_t + epoch.duration_seconds
+    assert now <= t + 1e-9
