@@ -44,7 +44,7 @@ bench: $(VENV)/dev.installed ## measure greenrun itself on an idle machine: star
 	set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
 	$(BIN)/python benchmarks/_document.py
 
-soak: $(VENV)/dev.installed ## the tests that take longer than the suite may (10 minutes)
+soak: $(VENV)/dev.installed ## the tests that take longer than the suite may (4 minutes)
 	$(BIN)/pytest -m soak $(PYTEST_FLAGS)
 	$(BIN)/python benchmarks/_document.py
 

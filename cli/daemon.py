@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from greenrun.cli.markers import Markers
 
 MARKS_NAME = "marks"  # in the run directory; $GREENRUN_MARKS names it to the command
-_LAST_WORD_SECONDS = 0.3  # for `exited` from the command line and for a relay's last markers, when the command is over
+_LAST_WORD_SECONDS = 0.8  # for `exited` from the command line and for a relay's last markers, when the command is over
 _SLOW_SOURCES_FIRST_SECONDS = 0.1
 _LIFE_AFTER_JOB_SECONDS = 1.9  # never more than two, whatever blocks
 
@@ -344,16 +344,16 @@ class Daemon:
             self._sampler.write("not-started", exit_code=code, reason=reason)
             self._finish_log("not-started")
         else:
-            self._wait_for_last_word()
+            deadline = time.monotonic() + _LAST_WORD_SECONDS
+            self._wait_for_last_word(deadline)
             if self._markers is not None:
-                self._markers.finish(_LAST_WORD_SECONDS)
+                self._markers.finish(deadline)
             self._write_exited()
             self._finish_log("exited")
         self._report()
         self._sampler.close()
 
-    def _wait_for_last_word(self) -> None:
-        deadline = time.monotonic() + _LAST_WORD_SECONDS
+    def _wait_for_last_word(self, deadline: float) -> None:
         while self._status is None and not self._alone:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([self._setup.control], [], [], left)[0]:

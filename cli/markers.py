@@ -113,7 +113,6 @@ class Markers:
             follower.close()
         else:
             self._followers[follower] = Neighbours(os.path.realpath(path), follower.file)
-            self._is_ours_alone(follower)
 
     def _is_ours_alone(self, follower: Follower) -> bool:
         """Whether no other run follows the same file; if one does, this one lets it be."""
@@ -154,10 +153,9 @@ class Markers:
             self._relay = None  # end of file: nobody relays any more
             self._poll.unregister(relay)
 
-    def finish(self, wait_seconds: float) -> None:
-        """Take the last markers, now that the command has ended; a relay has so long to hand on what it has read."""
+    def finish(self, deadline: float) -> None:
+        """Take the last markers, now that the command has ended; a relay may hand on what it has read until then."""
         self.look()
-        deadline = time.monotonic() + wait_seconds
         while self._relay is not None and select.select([self._relay], [], [], max(deadline - time.monotonic(), 0))[0]:
             self._read_relay(self._relay)
         for follower in list(self._followers):

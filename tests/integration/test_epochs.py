@@ -81,6 +81,13 @@ def check(record: dict[str, Any], *, epochs: int, planned: int, marker: str = "o
         assert error == pytest.approx(100 * (told["value"] / actual[key] - 1))
 
 
+def how_it_ended(run_dirs: RunDirs) -> tuple[int | None, str]:
+    """Give the exit code in the run log, and who knew it: `wait` is the command's parent."""
+    events = [json.loads(line) for line in Path(run_dirs()[0], "run.jsonl").read_text().splitlines()]
+    (exited,) = (event for event in events if event["event"] == "exited")
+    return exited["exit_code"], exited["how"]
+
+
 def test_pipe(greenrun: Greenrun, record: RecordReader) -> None:
     """Through a pipe: the output is exact, the prediction stands on stderr once, the record has it all."""
     result = greenrun("--epochs", "3", *job(3, 3))
@@ -184,12 +191,13 @@ def on_terminal(greenrun: Greenrun, *arguments: str) -> str:
     return str(screen.before)
 
 
-def test_terminal(greenrun: Greenrun, record: RecordReader) -> None:
+def test_terminal(greenrun: Greenrun, record: RecordReader, run_dirs: RunDirs) -> None:
     """On a terminal the prediction stands once, on lines of its own."""
     shown = on_terminal(greenrun, "--epochs", "2", *job(2, 2))
     assert predictions_told(shown) == 1
     assert "Epoch 1/2 loss=1.000\r\n" in shown
     assert "\r\nEpoch 2/2 loss=0.500\r\n" in shown
+    assert how_it_ended(run_dirs) == (0, "wait")
     check(record(), epochs=2, planned=2)
 
 
@@ -237,6 +245,14 @@ def test_marks_and_output(greenrun: Greenrun, record: RecordReader) -> None:
     script = 'for k in 1 2 3; do sleep 0.3; echo "Epoch $k/3 loss=1"; echo "epoch $k 3" >> "$GREENRUN_MARKS"; done'
     result = greenrun("--epochs", "3", "sh", "-c", script)
     assert predictions_told(result.stderr) == 1
+    check(record(), epochs=3, planned=3, marker="marks")
+
+
+def test_marks_before_output(greenrun: Greenrun, record: RecordReader) -> None:
+    """What a job prints counts no more once it has told an epoch itself: it may be of another kind."""
+    marks = 'echo "epoch $k 3" >> "$GREENRUN_MARKS"'
+    script = f'for k in 1 2 3; do sleep 0.3; {marks}; for j in 1 2 3; do echo "Epoch $j/3 loss=1"; done; done'
+    greenrun("--epochs", "3", "sh", "-c", script)
     check(record(), epochs=3, planned=3, marker="marks")
 
 
@@ -293,18 +309,27 @@ def test_nothing_in_between(greenrun: Greenrun) -> None:
             os.close(descriptor)
 
 
+# More than the pipe to its reader holds, and less than that and the relay's own.
+FULL_PIPE = "seq 1 20000; echo Epoch 1/2 loss=1; echo end >&2; exit 3"
+
+
+def test_last_epoch_behind_much_output(greenrun: Greenrun, record: RecordReader) -> None:
+    """An epoch that has not been read yet when the command ends counts too, if the reader comes soon."""
+    process = greenrun.start("--epochs", "2", "sh", "-c", FULL_PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stderr.readline() == b"end\n"
+    time.sleep(0.1)
+    process.communicate(timeout=30)
+    assert [epoch["n"] for epoch in record()["epochs"]] == [1]
+
+
 def test_reader_that_comes_late(greenrun: Greenrun, run_dirs: RunDirs) -> None:
     """How the command ended is known at once, however long its last output waits for a reader."""
-    process = greenrun.start(
-        "--epochs", "2", "sh", "-c", "seq 1 20000; exit 3", stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    process = greenrun.start("--epochs", "2", "sh", "-c", FULL_PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     wait_for(lambda: run_dirs() and os.path.exists(os.path.join(run_dirs()[0], "summary.json")))
     output, told = process.communicate(timeout=30)
-    assert (process.returncode, output.split()[-1]) == (3, b"20000")
+    assert (process.returncode, output.split(b"\n")[-2]) == (3, b"Epoch 1/2 loss=1")
     assert b"exited with 3" in told
-    events = [json.loads(line) for line in Path(run_dirs()[0], "run.jsonl").read_text().splitlines()]
-    (exited,) = (event for event in events if event["event"] == "exited")
-    assert (exited["exit_code"], exited["how"]) == (3, "wait")
+    assert how_it_ended(run_dirs) == (3, "wait")
 
 
 def test_exact_bytes(greenrun: Greenrun) -> None:

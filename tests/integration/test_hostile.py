@@ -56,7 +56,7 @@ def test_limit_on_the_size_of_files(greenrun: Greenrun, limit_kib: int) -> None:
         check=False,
     )
     assert result.returncode == 4
-    assert "greenrun: the command ran for 6" in result.stderr
+    assert "greenrun: the command ran for" in result.stderr
     assert result.stderr.count("warning") == 1
     assert "File too large" in " ".join(result.stderr.split())
 

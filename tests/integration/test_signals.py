@@ -103,6 +103,21 @@ def test_what_the_command_sends_to_greenrun_stays_there(greenrun: Greenrun) -> N
     assert greenrun("sh", "-c", script).stdout == "end\n"
 
 
+def test_what_greenrun_does_is_no_signal_for_the_command() -> None:
+    """A pipe whose reader is gone gives greenrun an error, and no signal that would be taken for somebody's."""
+    script = (
+        "import os, signal\n"
+        "from greenrun.cli import signals\n"
+        "_, taken, _ = signals.take_over()\n"
+        "reader, writer = os.pipe()\n"
+        "os.close(reader)\n"
+        "try: os.write(writer, b'x')\n"
+        "except BrokenPipeError: print(signal.sigtimedwait(taken, 0))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "None\n"
+
+
 def test_ended_by_a_forwarded_signal(greenrun: Greenrun, record: Callable[[], dict[str, Any]]) -> None:
     """`kill PID` of greenrun ends the command, and greenrun with it, by the same signal; the record is complete."""
     process = greenrun.start("sleep", "30", stderr=subprocess.PIPE, text=True)

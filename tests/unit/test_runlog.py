@@ -155,8 +155,8 @@ NESTED: Any = []
 for _ in range(300):
     NESTED = [NESTED]
 HOSTILE: list[Any] = [
-    None, True, -1, 0, 1.5, HUGE, -HUGE, 1e308, float("nan"), float("inf"), "", "x", "\ud800", "9999-12-31T23:59:59Z",
-    "2026-13-01", [], [[]], [None, "x"], {}, {"value": None}, NESTED,
+    None, True, -1, 0, 1.5, HUGE, -HUGE, 1e15, -1e15, 1e308, float("nan"), float("inf"), "", "x", "\ud800",
+    "9999-12-31T23:59:59Z", "2026-13-01", [], [[]], [None, "x"], {}, {"value": None}, NESTED,
 ]  # fmt: skip
 
 
@@ -276,7 +276,7 @@ def test_a_full_disk_keeps_the_events_in_memory(tmp_path: Path) -> None:
         writer.keep_last(sample(1.0, 1.0))
     writer.append(EVENTS[4])  # there is room again, but a log with a hole would lie
     writer.close()
-    assert runlog.read(str(tmp_path)) == EVENTS[:1]
+    assert (tmp_path / LOG_NAME).read_bytes() == runlog.encode(EVENTS[0])
     assert writer.unwritten == EVENTS[1:5]
     assert writer.failure
     assert os.listdir(tmp_path) == [LOG_NAME]
