@@ -15,8 +15,7 @@ import select
 import signal
 import threading
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from greenrun.cli.descriptors import close_all_but
 from greenrun.cli.jobprocess import JobProcess, is_stopped
@@ -35,8 +34,7 @@ _SLOW_SOURCES_FIRST_SECONDS = 0.1
 _LIFE_AFTER_JOB_SECONDS = 1.9  # never more than two, whatever blocks
 
 
-@dataclass(frozen=True, slots=True)
-class Setup:
+class Setup(NamedTuple):
     """What the daemon is told when it is forked: descriptors are its own copies."""
 
     config: Config

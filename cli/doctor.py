@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import platform
 import threading
-from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -81,8 +80,8 @@ def _hardware(machine: Machine) -> tuple[list[dict[str, Any]], list[dict[str, An
         opened = within(LIMIT_SECONDS, lambda: source.open(machine)) or _late(source.name)
         for device in opened.devices:
             measured = device.method != "estimate" and device.counted and device.trusted
-            devices.append({**asdict(device), "measured": measured})
-        findings.extend(asdict(finding) for finding in opened.findings)
+            devices.append({**device._asdict(), "measured": measured})
+        findings.extend(finding._asdict() for finding in opened.findings)
 
     for source in sources.meters():
         look(source)

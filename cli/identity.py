@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # Of the environment only these are recorded: what joins a record with its scheduler or CI job, and which GPUs the job
 # may see. Everything else may hold secrets.
@@ -66,8 +66,7 @@ _SECRETS_WITHIN = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """The identity of one run; `run_dir` is absolute, for the daemon leaves the working directory."""
 
     run_id: str

@@ -229,9 +229,9 @@ class Markers:
             progress.first.t - progress.spawned.t, _difference(progress.first.joules, progress.spawned.joules)
         )
         done = [
-            prediction.Cost(epoch.duration_seconds / epoch.count, _share(epoch.energy_joules, epoch.count))
+            prediction.Cost(epoch.duration_seconds / epoch.epochs, _share(epoch.energy_joules, epoch.epochs))
             for epoch in progress.finished
-            for _ in range(epoch.count)
+            for _ in range(epoch.epochs)
         ]
         predicted = prediction.predict(setup, done, total)
         grams = None

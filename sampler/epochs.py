@@ -15,14 +15,12 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 LINE_LIMIT_BYTES = 4096  # of a longer line only the beginning is looked at
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(NamedTuple):
     """Epoch `n` of `of` (None if not told) begins or ends; `at` is CLOCK_MONOTONIC seconds, None if not told."""
 
     n: int
@@ -31,16 +29,14 @@ class Mark:
     at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
+class Metric(NamedTuple):
     """A figure that the job reports about itself."""
 
     name: str
     value: float
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
+class Skipped(NamedTuple):
     """So many bytes of output passed by without being looked at, because they came faster than the budget allows."""
 
     bytes: int
@@ -101,7 +97,7 @@ class Series:
         if n <= already:
             return None
         self._last[mark.mark] = n
-        return replace(mark, n=n)
+        return mark._replace(n=n)
 
 
 _ANSI = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")

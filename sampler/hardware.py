@@ -8,7 +8,7 @@ the estimate's affair. The tables' sources and licences stand in `data/README.md
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _DATA = os.path.join(os.path.dirname(__file__), "data")
 
@@ -39,8 +39,7 @@ _INTEL_SKYLAKE_SERVER = 85  # Skylake, Cascade Lake and Cooper Lake share it; th
 _ARM_PARTS = {0xD0C: "Graviton2", 0xD40: "Graviton3", 0xD4F: "Graviton4"}  # Neoverse N1, V1, V2
 
 
-@dataclass(frozen=True, slots=True)
-class ThreadWatts:
+class ThreadWatts(NamedTuple):
     """Watts per hardware thread of a server core, idle and at full load.
 
     `stands_in` says whose figures these are where the core's own are not known, "" where they are its own.
@@ -51,8 +50,7 @@ class ThreadWatts:
     stands_in: str
 
 
-@dataclass(frozen=True, slots=True)
-class Processor:
+class Processor(NamedTuple):
     """The CPU as /proc/cpuinfo tells it: `family`, `model` and `stepping` are None where it does not.
 
     `threads` counts the logical CPUs that are online, 0 where cpuinfo cannot be read; `sockets` the physical packages,

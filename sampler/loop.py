@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from greenrun.sampler import sources
@@ -40,13 +39,13 @@ _QUARTER_HOUR_SECONDS = 900
 _CLOCK_STEP_SECONDS = 0.5
 
 
-@dataclass(slots=True)
 class _Reader:
     """An open source with the meters of its devices; `due` is the CLOCK_MONOTONIC time to read it at the latest."""
 
-    source: Source
-    meters: list[Meter]
-    due: float
+    def __init__(self, source: Source, meters: list[Meter], due: float) -> None:
+        self.source = source
+        self.meters = meters
+        self.due = due
 
 
 class Sampler:
@@ -115,7 +114,7 @@ class Sampler:
             self._join(source, source.open(self._machine))
 
     def _take_over(self, earlier: Sequence[Event]) -> None:
-        names = set(Device.__dataclass_fields__)
+        names = set(Device._fields)
         last: Event | None = None
         for event in earlier:
             if event["event"] == "start":
@@ -192,7 +191,7 @@ class Sampler:
     def announce(self) -> None:
         """Write the devices that the log does not know yet; the first ones stand in `start`."""
         new = self.described()[self._announced :]
-        findings = [asdict(finding) for finding in self.findings[self._findings_told :]]
+        findings = [finding._asdict() for finding in self.findings[self._findings_told :]]
         self._announced, self._findings_told = len(self.meters), len(self.findings)
         if new or findings:
             self.write("device", devices=new, findings=findings)
@@ -202,7 +201,7 @@ class Sampler:
     def described(self) -> list[Event]:
         """Give the devices as the log describes them; the log then knows them."""
         return [
-            {**asdict(meter.device), "from_t": round(from_t, 6)}
+            {**meter.device._asdict(), "from_t": round(from_t, 6)}
             for meter, from_t in zip(self.meters, self.from_t, strict=True)
         ]
 
@@ -218,7 +217,7 @@ class Sampler:
                 "boottime": self.started + self._clock_base[1],
                 "cpu_base": self._cpu_base,
                 "devices": self.described(),
-                "findings": [asdict(finding) for finding in self.findings],
+                "findings": [finding._asdict() for finding in self.findings],
             }
         )
         self._warn_of_findings(self.findings)

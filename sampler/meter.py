@@ -6,8 +6,7 @@ give the exact energy between them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from greenrun.sampler.model import Counter, Power
 
@@ -25,8 +24,7 @@ _STEP_SECONDS = 0.1
 _LONGEST_SILENCE_SECONDS = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
+class Trouble(NamedTuple):
     """A stretch of time in which the meter could not know: why, from when to when (CLOCK_MONOTONIC seconds)."""
 
     code: Code
@@ -35,7 +33,6 @@ class Trouble:
     sentence: str
 
 
-@dataclass(slots=True)
 class Meter:
     """The cumulative joules of one device since its first reading; `joules` is None before it.
 
@@ -44,13 +41,14 @@ class Meter:
     shows the truth again has so much more time in which to have used the difference.
     """
 
-    device: Device
-    joules: float | None = None
-    raw_microjoules: int | None = None
-    known_at: float | None = None
-    _microjoules: int = 0
-    _watts: float | None = None
-    _troubles: list[Trouble] = field(default_factory=list)
+    def __init__(self, device: Device) -> None:
+        self.device = device
+        self.joules: float | None = None
+        self.raw_microjoules: int | None = None
+        self.known_at: float | None = None
+        self._microjoules = 0
+        self._watts: float | None = None
+        self._troubles: list[Trouble] = []
 
     def update(self, reading: Reading | None) -> None:
         """Take one more reading; one that failed (None), or that comes from the past, keeps the last good one."""

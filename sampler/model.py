@@ -5,8 +5,7 @@ Everything here is a value: no clock, no files. Times are CLOCK_MONOTONIC second
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,16 +15,14 @@ Method = Literal["counter", "power", "estimate"]
 Status = Literal["ok", "absent", "forbidden", "broken"]
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(NamedTuple):
     """Where a source looks for the hardware: the roots of the kernel's trees, which tests and sites may move."""
 
     sysfs: str = "/sys"
     procfs: str = "/proc"
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+class Device(NamedTuple):
     """One thing whose energy is told on a line of its own.
 
     `uncertainty_percent` is the half-width of a 95 % interval. `counted` is False for a device that contains others
@@ -47,16 +44,14 @@ class Device:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Counter:
+class Counter(NamedTuple):
     """A cumulative energy reading: microjoules since an unknown moment, read at `t`."""
 
     t: float
     microjoules: int
 
 
-@dataclass(frozen=True, slots=True)
-class Power:
+class Power(NamedTuple):
     """A power in watts at the instant `t`."""
 
     t: float
@@ -66,8 +61,7 @@ class Power:
 Reading = Counter | Power
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """What a source found out about one piece of hardware, in a sentence, and what the user can do about it.
 
     "absent" (no such hardware here), "forbidden" (it is there, but we may not read it) and "broken" (it should work
@@ -82,8 +76,7 @@ class Finding:
     remedy: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(NamedTuple):
     """What opening a source gave: the devices it will read, in the order of its readings, and its findings.
 
     `later` is a source for devices that cannot be read now without harm (a GPU asleep): the loop tries to open it
@@ -128,14 +121,14 @@ class Source(Protocol):
         ...
 
 
-@dataclass(slots=True)
 class BaseSource:
     """What most sources share: fast, read at each sample, without utilisation, warnings collected."""
 
-    name: str = ""
-    slow: bool = False
-    poll_seconds: float | None = None
-    _warnings: list[tuple[str | None, str]] = field(default_factory=list)
+    def __init__(self, name: str = "", slow: bool = False) -> None:
+        self.name = name
+        self.slow = slow
+        self.poll_seconds: float | None = None
+        self._warnings: list[tuple[str | None, str]] = []
 
     def utilisation(self) -> Sequence[float | None]:
         """Give the utilisation of each device as a fraction 0..1, None where unknown; empty: this source has none."""

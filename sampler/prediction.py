@@ -20,7 +20,6 @@ the first time that it comes.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -42,8 +41,7 @@ class Cost(NamedTuple):
     energy_joules: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
+class Interval(NamedTuple):
     """A value with the bounds of its 95 % interval."""
 
     value: float
@@ -51,8 +49,7 @@ class Interval:
     high: float
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(NamedTuple):
     """What the whole job will have cost, told after `after_epoch` of `epochs`; energy None where it is not known."""
 
     after_epoch: int

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 
@@ -13,18 +12,17 @@ class Point(NamedTuple):
     joules: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Epoch:
+class Epoch(NamedTuple):
     """A finished epoch: `n` counts from 1, `from_t` is seconds since the start of the run.
 
-    Where a job marks only some of its epochs, one entry stands for all `count` of them since the mark before.
+    Where a job marks only some of its epochs, one entry stands for all `epochs` of them since the mark before.
     """
 
     n: int
     from_t: float
     duration_seconds: float
     energy_joules: float | None
-    count: int
+    epochs: int
 
 
 class Progress:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from dataclasses import replace
 
 from greenrun.sampler.epochs import Scanner, Skipped, format_marker
 
@@ -35,13 +34,13 @@ class Watcher:
             self._scanner.skip()
             return
         self._allowance -= len(data)
-        self._unsent += [format_marker(replace(mark, at=now)) for mark in self._scanner.feed(data)]
+        self._unsent += [format_marker(mark._replace(at=now)) for mark in self._scanner.feed(data)]
         self._send()
 
     def finish(self) -> None:
         """Take the last line too, now that the stream is over, and tell how much was not looked at."""
         now = time.monotonic()
-        self._unsent += [format_marker(replace(mark, at=now)) for mark in self._scanner.finish()]
+        self._unsent += [format_marker(mark._replace(at=now)) for mark in self._scanner.finish()]
         if self._skipped_bytes:
             self._unsent.append(format_marker(Skipped(self._skipped_bytes)))
         self._send()

@@ -11,7 +11,6 @@ import contextlib
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from greenrun.sampler.model import BaseSource, Counter, Device, Finding, Machine, Opened, Power
@@ -38,15 +37,15 @@ _NVIDIA = "0x10de"
 _DISPLAY_CLASS = "0x03"  # VGA and 3D controllers; a board's audio and USB functions are other classes
 
 
-@dataclass(slots=True)
 class _Gpu:
     """A GPU that is read: `measure` raises pynvml's NVMLError; a lost one is never asked again."""
 
-    device: Device
-    handle: Any
-    measure: Callable[[Any], Reading]
-    lost: bool = False
-    warned: bool = False
+    def __init__(self, device: Device, handle: Any, measure: Callable[[Any], Reading]) -> None:
+        self.device = device
+        self.handle = handle
+        self.measure = measure
+        self.lost = False
+        self.warned = False
 
 
 class Nvml(BaseSource):

@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import os
 import time
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from greenrun.sampler.hardware import Processor, read_processor
@@ -65,14 +64,14 @@ _MASKED_REMEDY = (
 )
 
 
-@dataclass(slots=True)
 class _Zone:
     """A counter that is read: `fd` is -1 while the kernel has taken it away."""
 
-    device: Device
-    path: str
-    fd: int
-    warned: bool = False
+    def __init__(self, device: Device, path: str) -> None:
+        self.device = device
+        self.path = path
+        self.fd = -1
+        self.warned = False
 
     def read(self) -> Counter | None:
         """Read the counter; raise OSError where the kernel refuses, give None where the text is empty or torn."""
@@ -111,7 +110,7 @@ class Rapl(BaseSource):
                 device = _device(label, _span_microjoules(f"{root}/{entry}"), processor)
                 if device is None:
                     continue
-                zone = _Zone(device, f"{root}/{entry}/energy_uj", -1)
+                zone = _Zone(device, f"{root}/{entry}/energy_uj")
                 zone.read()
                 self._zones.append(zone)
             except OSError as error:
@@ -159,7 +158,7 @@ class Rapl(BaseSource):
             mirrors = [die for die in dies if die.device.id.startswith(f"{package}-die-") and _mirrors(zone, die)]
             for mirror in mirrors:
                 note = f"{zone.device.note} {mirror.device.id} shows the same counter and is left out.".strip()
-                zone.device = replace(zone.device, note=note)
+                zone.device = zone.device._replace(note=note)
                 mirror.close()
                 dies.remove(mirror)
                 self._zones.remove(mirror)

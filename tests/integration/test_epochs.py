@@ -254,6 +254,7 @@ def test_marks_before_output(greenrun: Greenrun, record: RecordReader) -> None:
     script = f'for k in 1 2 3; do sleep 0.3; {marks}; for j in 1 2 3; do echo "Epoch $j/3 loss=1"; done; done'
     greenrun("--epochs", "3", "sh", "-c", script)
     check(record(), epochs=3, planned=3, marker="marks")
+    assert min(made["duration_seconds"]["value"] for made in record()["prediction"]["made"]) > 0.6
 
 
 def test_metric(greenrun: Greenrun, record: RecordReader) -> None:

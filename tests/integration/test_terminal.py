@@ -61,6 +61,7 @@ def shell(greenrun: Greenrun) -> Iterator[Shell]:
     """Give an interactive shell."""
     shell = Shell(greenrun)
     yield shell
+    shell.bash.ptyproc.delayafterterminate = 1.0  # what is asked to end may need a moment on a busy machine
     shell.bash.close(force=True)
 
 

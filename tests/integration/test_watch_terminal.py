@@ -93,6 +93,7 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
     """Give a shell, and end it with all its jobs."""
     opened = Shell(tmp_path)
     yield opened
+    opened.screen.ptyproc.delayafterterminate = 1.0  # what is asked to end may need a moment on a busy machine
     opened.screen.close(force=True)
 
 

@@ -7,7 +7,7 @@ import os
 import select
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ STARTED = 5000.0
 WATTS = 150.0
 SPAN = 262_143_328_850
 CPU = Device("cpu0", "cpu", "package-0", "test", "counter", 5.0, 1000.0, span_microjoules=SPAN)
-DRAM = replace(CPU, id="dram0", kind="dram", name="memory of package-0")
+DRAM = CPU._replace(id="dram0", kind="dram", name="memory of package-0")
 GPU = Device("gpu0", "gpu", "GPU 0", "test", "power", 5.0, 1000.0)
 RUN = {
     "schema": 1,
@@ -62,12 +62,16 @@ class MovedClock(Clock):
         self.utc_offset += seconds
 
 
-@dataclass(slots=False)
+@dataclass
 class Meters(BaseSource):
     """A source of steady devices, with a list of the moments at which it was read."""
 
+    name: str = "meters"
+    slow: bool = False
+    poll_seconds: float | None = None
     clock: MovedClock = field(default_factory=MovedClock)
     devices: tuple[Device, ...] = (CPU, DRAM)
+    _warnings: list[tuple[str | None, str]] = field(default_factory=list)
     read_at: list[float] = field(default_factory=list)
     failing: bool = False
     findings: tuple[Finding, ...] = ()
@@ -200,9 +204,9 @@ def test_thinning_over_a_week(clock: MovedClock, runs: list[Run]) -> None:
 
 def test_a_week_of_twelve_devices_is_small(clock: MovedClock, runs: list[Run]) -> None:
     """Lines as long as they can be, as many as there are in a week: under 9 MB."""
-    devices = tuple(replace(GPU, id=f"gpu{number}", method="counter") for number in range(8))
+    devices = tuple(GPU._replace(id=f"gpu{number}", method="counter") for number in range(8))
     runs.append(
-        run := Run(Meters(clock=clock, devices=(CPU, DRAM, replace(CPU, id="c"), replace(DRAM, id="d"), *devices)))
+        run := Run(Meters(clock=clock, devices=(CPU, DRAM, CPU._replace(id="c"), DRAM._replace(id="d"), *devices)))
     )
     run.until(30.0)
     near = len(runlog.encode(run.events("sample")[-1]))
@@ -329,7 +333,7 @@ def test_an_estimate_stands_in(clock: MovedClock, runs: list[Run]) -> None:
     """What no meter covers is estimated; what one covers is not, even if its meter reads nothing yet."""
     runs.append(none := Run())
     runs.append(half := Run(Meters(clock=clock, devices=(CPU,))))
-    beside = replace(CPU, id="psys", kind="other", counted=False)
+    beside = CPU._replace(id="psys", kind="other", counted=False)
     runs.append(both := Run(Meters(clock=clock, devices=(CPU, DRAM, beside))))
 
     def ids(run: Run) -> list[str]:
@@ -495,7 +499,7 @@ def test_a_second_sampler_keeps_to_the_first_clock(
 
 def test_the_total_counts_what_counts(clock: MovedClock, runs: list[Run]) -> None:
     """What stands beside the total is not in it."""
-    beside = replace(CPU, id="psys", kind="other", counted=False)
+    beside = CPU._replace(id="psys", kind="other", counted=False)
     runs.append(run := Run(Meters(clock=clock, devices=(CPU, DRAM, beside))))
     run.until(10.0)
     assert run.sampler.total_joules() == pytest.approx(20.0 * WATTS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import pytest
@@ -16,7 +16,7 @@ from greenrun.sampler.model import Counter, Device, Power
 SPAN = 65_532_610_987  # of a server's dram: 65.5 kJ
 MAX_WATTS = 1000.0
 COUNTER = Device("a", "cpu", "package-0", "test", "counter", 5.0, MAX_WATTS, span_microjoules=SPAN)
-ENDLESS = replace(COUNTER, span_microjoules=None)
+ENDLESS = COUNTER._replace(span_microjoules=None)
 POWER = Device("b", "gpu", "GPU 0", "test", "power", 5.0, MAX_WATTS)
 
 
@@ -193,7 +193,7 @@ def test_a_counter_bridges_a_dead_sampler(start: int, before: list[Step], after:
 @pytest.mark.parametrize("method", ["power", "estimate"])
 def test_only_hardware_counters_bridge(method: Literal["power", "estimate"]) -> None:
     """An estimate's own counter begins again with its sampler, and a power has none: the gap is not counted."""
-    meter = Meter(replace(COUNTER, method=method, span_microjoules=None))
+    meter = Meter(COUNTER._replace(method=method, span_microjoules=None))
     meter.resume(10.0, 500.0, 7_000_000)
     if method == "power":
         meter.update(Power(13.0, 100.0))

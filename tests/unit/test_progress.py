@@ -59,11 +59,11 @@ def test_every_tenth_epoch_is_marked() -> None:
     progress = Progress(SPAWNED)
     for n in (10, 20, 25):
         progress.mark(n, "end", at(float(n)))
-    assert [(epoch.n, epoch.count) for epoch in progress.finished] == [(10, 1), (20, 10), (25, 5)]
+    assert [(epoch.n, epoch.epochs) for epoch in progress.finished] == [(10, 1), (20, 10), (25, 5)]
     resumed = Progress(SPAWNED)
     resumed.mark(11, "start", at(2.0))
     resumed.mark(20, "end", at(5.0))
-    assert [(epoch.n, epoch.count) for epoch in resumed.finished] == [(20, 10)]
+    assert [(epoch.n, epoch.epochs) for epoch in resumed.finished] == [(20, 10)]
 
 
 def test_unknown_energy_stays_unknown() -> None:
@@ -99,7 +99,7 @@ def test_epochs_never_overlap(marks: list[tuple[int, str, float]]) -> None:
     for epoch in progress.finished:
         assert epoch.from_t >= now - 1e-9
         assert epoch.duration_seconds >= 0
-        assert epoch.count >= 1
+        assert epoch.epochs >= 1
         assert epoch.energy_joules == pytest.approx(10.0 * epoch.duration_seconds, abs=1e-6)
         now = epoch.from_t + epoch.duration_seconds
     assert now <= t + 1e-9

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-from dataclasses import replace
 
 import pytest
 
@@ -43,7 +42,7 @@ def test_only_the_listed_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_command_that_is_no_text() -> None:
     """Bytes that are not UTF-8 are shown as U+FFFD and kept as they are in base 64, secrets masked in both."""
-    run = replace(RUN, command=("python", "f\udcfc", "--token", "abc"))
+    run = RUN._replace(command=("python", "f\udcfc", "--token", "abc"))
     fields = start_fields(run, Config())
     assert fields["command"] == ["python", "f\ufffd", "--token", "***"]
     raw = [base64.b64decode(argument) for argument in fields["command_base64"]]
@@ -53,7 +52,7 @@ def test_a_command_that_is_no_text() -> None:
 
 def test_no_command() -> None:
     """Where it is not to be recorded, nothing of it is."""
-    fields = start_fields(replace(RUN, command=("python", "f\udcfc")), Config(record_command=False))
+    fields = start_fields(RUN._replace(command=("python", "f\udcfc")), Config(record_command=False))
     assert fields["command"] is None
     assert "command_base64" not in fields
 
