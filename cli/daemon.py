@@ -18,8 +18,9 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from greenrun.cli.descriptors import close_all_but
-from greenrun.cli.jobprocess import JobProcess, is_stopped
+from greenrun.cli.jobprocess import JobProcess
 from greenrun.cli.neighbours import DAEMON_NAME
+from greenrun.cli.procstat import is_stopped
 from greenrun.sampler.loop import Sampler
 from greenrun.sampler.model import Machine
 

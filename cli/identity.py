@@ -128,5 +128,5 @@ def _plain(name: str) -> str:
 def _working_directory() -> str:
     try:
         return os.getcwd()
-    except OSError:  # removed under our feet; the command gets along with that, and so do we
-        return "/"
+    except OSError:  # removed under our feet; the command gets along with that, and nothing can be made there
+        return f"/proc/{os.getpid()}/cwd"

@@ -9,13 +9,14 @@ import os
 import struct
 import time
 
+from greenrun.cli import procstat
+
 _POLL_SECONDS = 0.05  # before Linux 5.3, where there is no pidfd
 _STATUS_WAIT_SECONDS = 0.1
 # linux/pidfd.h: _IOWR(PIDFS_IOCTL_MAGIC, 11, struct pidfd_info); exit_code is the last field of the first version.
 _PIDFD_INFO_SIZE = 64
 _PIDFD_GET_INFO = (3 << 30) | (_PIDFD_INFO_SIZE << 16) | (0xFF << 8) | 11
 _PIDFD_INFO_EXIT = 1 << 3
-_STAT_STATE, _STAT_START, _STAT_EXIT_CODE = 0, 19, 49  # fields of /proc/PID/stat, counted after the name
 
 
 class JobProcess:
@@ -27,7 +28,7 @@ class JobProcess:
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self.descriptor: int | None = None
-        self._start = _stat(pid)[_STAT_START : _STAT_START + 1]
+        self._start = procstat.fields(pid)[procstat.START : procstat.START + 1]
         try:
             self.descriptor = os.pidfd_open(pid)
         except OSError as error:
@@ -37,8 +38,8 @@ class JobProcess:
 
     def has_ended(self) -> bool:
         """Whether the process is over; only needed where there is no `descriptor` to poll."""
-        fields = _stat(self.pid)
-        return not fields or fields[_STAT_STATE] == "Z" or fields[_STAT_START : _STAT_START + 1] != self._start
+        fields = procstat.fields(self.pid)
+        return not fields or fields[procstat.STATE] == "Z" or fields[procstat.START : procstat.START + 1] != self._start
 
     def status(self) -> int | None:
         """Find out the wait status of a process that has ended and whose parent is gone; None if nobody can tell.
@@ -48,9 +49,9 @@ class JobProcess:
         """
         deadline = time.monotonic() + _STATUS_WAIT_SECONDS
         while True:
-            fields = _stat(self.pid)
-            if fields and fields[_STAT_STATE] == "Z" and _is_mine(self.pid):
-                return int(fields[_STAT_EXIT_CODE])
+            fields = procstat.fields(self.pid)
+            if fields and fields[procstat.STATE] == "Z" and _is_mine(self.pid):
+                return int(fields[procstat.EXIT_CODE])
             status = self._status_by_pidfd()
             if status is not None or time.monotonic() > deadline:
                 return status
@@ -68,22 +69,8 @@ class JobProcess:
         return None
 
 
-def is_stopped(pid: int) -> bool:
-    """Whether a process stands still by job control or SIGSTOP."""
-    fields = _stat(pid)
-    return bool(fields) and fields[_STAT_STATE] == "T"
-
-
 def _is_mine(pid: int) -> bool:
     try:
         return os.stat(f"/proc/{pid}").st_uid == os.geteuid()
     except OSError:
         return False
-
-
-def _stat(pid: int) -> list[str]:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].decode("ascii").split()
-    except OSError:
-        return []

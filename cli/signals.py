@@ -11,6 +11,8 @@ import os
 import signal
 from typing import TYPE_CHECKING, NoReturn
 
+from greenrun.cli import procstat
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -86,7 +88,7 @@ def is_for_the_command(info: signal.struct_siginfo, command_pid: int) -> bool:
 
 def is_from(info: signal.struct_siginfo, command_pid: int) -> bool:
     """Whether the command or a living descendant of it has sent a signal."""
-    return info.si_code <= 0 and info.si_pid > 0 and _descends(info.si_pid, command_pid)
+    return info.si_code <= 0 and info.si_pid > 0 and procstat.descends(info.si_pid, command_pid)
 
 
 def forward(number: int, pid: int) -> None:
@@ -112,7 +114,7 @@ def stop_with(command_pid: int, number: int, resumed: Callable[[], None] | None 
     if resumed is not None:
         resumed()
     # SIGCONT has cleared older stop signals: one that waits now is a new stop, and the command's state comes of it.
-    if _state(command_pid) == "T" and not signal.sigpending() & _STOPS:
+    if procstat.is_stopped(command_pid) and not signal.sigpending() & _STOPS:
         forward(signal.SIGCONT, command_pid)
 
 
@@ -150,29 +152,3 @@ def _never_dump() -> None:
 
 def _is_ignored(number: int) -> bool:
     return signal.getsignal(number) is signal.SIG_IGN
-
-
-def _stat_fields(pid: int) -> list[str]:
-    """Give the fields of /proc/PID/stat after the name, which may hold anything: state, parent, group, ..."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].decode("ascii").split()
-    except OSError:
-        return []
-
-
-def _state(pid: int) -> str | None:
-    fields = _stat_fields(pid)
-    return fields[0] if fields else None
-
-
-def _descends(pid: int, ancestor: int) -> bool:
-    """Whether `pid` is `ancestor` or a living descendant of it."""
-    while pid > 1:
-        if pid == ancestor:
-            return True
-        fields = _stat_fields(pid)
-        if not fields:
-            return False
-        pid = int(fields[1])
-    return pid == ancestor

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 # The log thins itself: lines come each elapsed / 2000, a minute apart at most, about 18,000 in a week.
 _LINES_BEFORE_THINNING = 2000
 _LONGEST_LINE_GAP_SECONDS = 60.0
-# Also the longest time between readings: a 32-bit RAPL counter of 65.5 kJ wraps in 2.7 minutes at 400 W.
+# A 32-bit RAPL counter of 65.5 kJ wraps in 2.7 minutes at 400 W: it is read well before, whatever the interval.
+_LONGEST_READ_GAP_SECONDS = 30.0
 _LAST_JSON_SECONDS = 10.0
 # Where lines come no closer than last.json is renewed, it alone carries `raw`: a third of a line that only the newest
 # reading needs.
@@ -267,7 +268,7 @@ class Sampler:
 
     def _read(self, reader: _Reader) -> None:
         # From now on, whatever was planned: what a stop or suspend has missed is not caught up on.
-        gap = reader.source.poll_seconds or self._interval
+        gap = reader.source.poll_seconds or min(self._interval, _LONGEST_READ_GAP_SECONDS)
         reader.due = self._clock.monotonic() + gap
         for meter, reading in zip(reader.meters, reader.source.read(), strict=True):
             meter.update(reading)

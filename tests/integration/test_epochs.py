@@ -333,6 +333,20 @@ def test_reader_that_comes_late(greenrun: Greenrun, run_dirs: RunDirs) -> None:
     assert how_it_ended(run_dirs) == (3, "wait")
 
 
+def test_inherited_descriptors(greenrun: Greenrun) -> None:
+    """A watched command has every descriptor that greenrun was started with: substituted processes, make's jobserver."""
+    Path(greenrun.cwd, "Makefile").write_text(
+        "all: a b\na b:\n\t@sleep 0.2; echo $@\nouter:\n\t+@$(WATCH) make -s all\n"
+    )
+    watch = f"{shlex.quote(ENTRY)} --quiet --epochs 2"
+    script = f"{watch} cat <(echo hi); {watch} make -s -j2; make -s -j2 outer WATCH={shlex.quote(watch)}"
+    done = subprocess.run(
+        ["bash", "-c", script], env=greenrun.environment(), cwd=greenrun.cwd, capture_output=True, text=True, check=True
+    )
+    assert sorted(done.stdout.split()) == ["a", "a", "b", "b", "hi"]
+    assert done.stderr == ""
+
+
 def test_exact_bytes(greenrun: Greenrun) -> None:
     """A hundred megabytes of any bytes pass unchanged."""
     script = (

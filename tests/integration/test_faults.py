@@ -337,3 +337,16 @@ def run_unprivileged(greenrun: Greenrun, *arguments: str) -> subprocess.Complete
         text=True,
         check=False,
     )
+
+
+@pytest.mark.usefixtures("no_leftovers")
+def test_removed_working_directory(greenrun: Greenrun) -> None:
+    """Where the working directory is gone there is no log, and none is made in a strange place instead."""
+    line = f"mkdir gone; cd gone; rmdir ../gone; exec {ENTRY} sh -c 'exit 3'"
+    result = subprocess.run(
+        ["bash", "-c", line], env=greenrun.environment(), cwd=greenrun.cwd, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 3
+    assert result.stderr.count("warning") == 1
+    assert "leaves no log" in " ".join(result.stderr.split())
+    assert not os.path.exists("/greenrun-logs")

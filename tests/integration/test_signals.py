@@ -31,6 +31,8 @@ while not done:
 print(sorted(seen.items()), flush=True)
 """
 
+WATCHED_OR_NOT = pytest.mark.parametrize("watch", [[], ["--epochs", "2"]], ids=["plain", "watched"])
+
 
 class Job:
     """A counting command under a running greenrun, and the process ids of both."""
@@ -129,7 +131,8 @@ def test_ended_by_a_forwarded_signal(greenrun: Greenrun, record: Callable[[], di
     assert (record()["status"], record()["signal"]) == ("complete", signal.SIGTERM)
 
 
-def test_nohup(greenrun: Greenrun) -> None:
+@WATCHED_OR_NOT
+def test_nohup(greenrun: Greenrun, watch: list[str]) -> None:
     """What nohup ignores stays ignored, in greenrun and in the command."""
     show = ["grep", "SigIgn", "/proc/self/status"]
 
@@ -140,14 +143,15 @@ def test_nohup(greenrun: Greenrun) -> None:
         # posix_spawn(3) of the GNU C library leaves the two signals that it keeps for itself, 32 and 33, ignored.
         return int(shown.split()[1], 16) & ~(3 << 31)
 
-    assert ignored("nohup", ENTRY) == ignored("nohup")
+    assert ignored("nohup", ENTRY, *watch) == ignored("nohup")
     assert ignored("nohup") != ignored("env")
 
 
-def test_nohup_survives_hangup(greenrun: Greenrun) -> None:
+@WATCHED_OR_NOT
+def test_nohup_survives_hangup(greenrun: Greenrun, watch: list[str]) -> None:
     """SIGHUP to a greenrun under nohup changes nothing."""
     process = subprocess.Popen(
-        ["nohup", ENTRY, "sh", "-c", "sleep 0.5; echo through"],
+        ["nohup", ENTRY, *watch, "sh", "-c", "sleep 0.5; echo through"],
         env=greenrun.environment(),
         cwd=greenrun.cwd,
         stdout=subprocess.PIPE,
@@ -179,12 +183,13 @@ def test_signal_mask_and_ignored_child_signal(greenrun: Greenrun) -> None:
     assert result.stdout == plain
 
 
+@WATCHED_OR_NOT
 @pytest.mark.parametrize("options", [[], ["--foreground"]])
-def test_timeout_around_it(greenrun: Greenrun, options: list[str]) -> None:
+def test_timeout_around_it(greenrun: Greenrun, options: list[str], watch: list[str]) -> None:
     """Timeout(1) around greenrun ends the command and sees its own status."""
     began = time.monotonic()
     process = subprocess.run(
-        ["timeout", *options, "1", ENTRY, "sleep", "30"],
+        ["timeout", *options, "1", ENTRY, *watch, "sleep", "30"],
         env=greenrun.environment(),
         cwd=greenrun.cwd,
         capture_output=True,
@@ -200,7 +205,8 @@ def test_timeout_inside(greenrun: Greenrun) -> None:
     assert greenrun("timeout", "0.2", "sleep", "30").returncode == 124
 
 
-def test_first_process_of_a_namespace(greenrun: Greenrun) -> None:
+@WATCHED_OR_NOT
+def test_first_process_of_a_namespace(greenrun: Greenrun, watch: list[str]) -> None:
     """As PID 1 greenrun reaps orphans, forwards signals and exits with 128 + n where it cannot die by a signal."""
     inside = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
     if os.geteuid() != 0:
@@ -209,7 +215,7 @@ def test_first_process_of_a_namespace(greenrun: Greenrun) -> None:
 
     def run(*command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*inside, ENTRY, *command],
+            [*inside, ENTRY, *watch, *command],
             env=greenrun.environment(),
             cwd=greenrun.cwd,
             capture_output=True,

@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 import pytest
 
-from greenrun.cli.jobprocess import JobProcess, is_stopped
+from greenrun.cli.jobprocess import JobProcess
+from greenrun.cli.procstat import is_stopped
 
 KNOWS_THE_REAPED = tuple(int(part) for part in os.uname().release.split(".")[:2]) >= (6, 15)
 
