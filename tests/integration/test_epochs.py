@@ -334,7 +334,7 @@ def test_reader_that_comes_late(greenrun: Greenrun, run_dirs: RunDirs) -> None:
 
 
 def test_inherited_descriptors(greenrun: Greenrun) -> None:
-    """A watched command has every descriptor that greenrun was started with: substituted processes, make's jobserver."""
+    """A watched command has every descriptor that it was given: substituted processes, make's jobserver."""
     Path(greenrun.cwd, "Makefile").write_text(
         "all: a b\na b:\n\t@sleep 0.2; echo $@\nouter:\n\t+@$(WATCH) make -s all\n"
     )
