@@ -12,41 +12,26 @@ from greenrun.cli.outcome import Outcome
 from greenrun.cli.spawn import spawn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from greenrun.cli.job import Job
 
 
-def run(
-    command: Sequence[str],
-    environment: Mapping[bytes, bytes],
-    mask: Iterable[int],
-    taken: frozenset[int],
-    *,
-    ignored: Iterable[int],
-    started: Callable[[int, float], None],
-    wake: Callable[[], None],
-    ended: Callable[[Outcome], None],
-) -> Outcome:
-    """Start the command, stand by until it ends, and tell how.
-
-    `mask`, `taken` and `ignored` are what `signals.take_over` gave. `started` is called right after the spawn, with
-    the command's process id and the CLOCK_MONOTONIC time just before it, `wake` when the daemon may have sent
-    something, `ended` when the command is over. Raises CannotRun.
-    """
+def run(job: Job) -> Outcome:
+    """Start the command, stand by until it ends, and tell how. Raises CannotRun."""
     before = time.monotonic()
-    pid = spawn(command, environment, mask, ignored=ignored)
+    pid = spawn(job.command, job.environment, job.inherited)
     early = signals.pending()  # came before there was a command to receive it, the terminal's too
-    started(pid, before)
-    wake()  # the daemon's signal may have been among them
+    job.started(pid, before)
+    job.wake()  # the daemon's signal may have been among them
     for info in early:
         if info.si_signo not in signals.HARMLESS and not signals.is_from(info, pid):
             signals.forward(info.si_signo, pid)
     while (outcome := reap(pid)) is None:
-        info = signal.sigwaitinfo(taken)
+        info = signal.sigwaitinfo(job.inherited.taken)
         if info.si_signo == signal.SIGIO and info.si_code > 0:
-            wake()
+            job.wake()
         elif signals.is_for_the_command(info, pid):
             signals.forward(info.si_signo, pid)
-    ended(outcome)
+    job.ended(outcome)
     return outcome
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 from greenrun.cli import plain, signals
 from greenrun.cli.errors import EXIT_CANNOT_INVOKE, EXIT_NOT_FOUND, EXIT_USAGE, CannotRun
 from greenrun.cli.identity import new_run
+from greenrun.cli.job import Job
 from greenrun.cli.spawn import resolve
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 def run(config: Config, command: list[str]) -> NoReturn:
     """Run `command` as if greenrun were not there, then tell what it cost; ends as the command ended."""
-    mask, taken, ignored = signals.take_over()
+    inherited = signals.take_over()
     run_identity = new_run(config.log_dir, config.name, command)
     environment = job_environment()
     try:
@@ -32,21 +33,19 @@ def run(config: Config, command: list[str]) -> NoReturn:
         session = Session(config, run_identity, watched=config.epochs is not None)
     except Exception as error:  # noqa: BLE001  fail open: no process left to fork, no descriptor, whatever it is
         say(f"greenrun: cannot measure ({_reason(error)}); running the command without.")
-        signals.give_back(mask, ignored)
+        signals.give_back(inherited)
         become(command)
     environment[b"GREENRUN_RUN_ID"] = run_identity.run_id.encode()
     environment[b"GREENRUN_RUN_DIR"] = os.fsencode(run_identity.run_dir)
     marks = os.path.join(run_identity.run_dir, "marks") if session.has_log else os.devnull
     environment[b"GREENRUN_MARKS"] = os.fsencode(marks)
 
-    job = _Job(session, say if session.marks is None else _note)
+    job = _MeasuredJob(command, environment, inherited, session)
     try:
-        outcome = _runner(session)(
-            command, environment, mask, taken, ignored=ignored, started=job.started, wake=job.wake, ended=job.ended
-        )
+        outcome = _run(job, session.marks)
     except CannotRun as failure:
         session.not_started(failure.exit_code, failure.reason)
-        session.finish(taken)
+        session.finish(inherited.taken)
         say(f"greenrun: cannot run {command[0]!r}: {failure.reason}")
         os._exit(failure.exit_code)
     except Exception as error:  # noqa: BLE001  fail open: whatever it is, the command runs, and runs once
@@ -58,10 +57,10 @@ def run(config: Config, command: list[str]) -> NoReturn:
             # The daemon follows this process, which becomes the command.
             say(f"greenrun: cannot start another process ({_reason(error)}); no summary will follow.")
             session.let_go()
-            signals.give_back(mask, ignored)
+            signals.give_back(inherited)
             become(command, environment)
     try:
-        _conclude(session, taken)
+        _conclude(session, inherited.taken)
     except Exception as error:  # noqa: BLE001  the command has run: whoever is above this must not run it again
         say(f"greenrun: cannot tell what it cost ({_reason(error)}).")
     signals.leave(outcome)
@@ -81,41 +80,42 @@ def _conclude(session: Session, taken: frozenset[int]) -> None:
         say(text.rstrip("\n") if text else _no_summary(session.run.run_dir))
 
 
-class _Job:
-    """What happens to the session while the command runs; none of it may cost the job anything."""
+class _MeasuredJob(Job):
+    """A command whose life the session hears of; none of that may cost the command anything."""
 
-    def __init__(self, session: Session, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, command: list[str], environment: dict[bytes, bytes], inherited: signals.Inherited, session: Session
+    ) -> None:
+        super().__init__(command, environment, inherited)
         self.pid: int | None = None
         self.outcome: Outcome | None = None
         self._session = session
-        self._tell = tell
+        self._tell = say if session.marks is None else _note
 
     def started(self, pid: int, before: float) -> None:
-        """Take note that the command runs, started just after CLOCK_MONOTONIC `before`."""
+        """Tell the daemon which process to follow."""
         self.pid = pid
         self._session.spawned(pid, before)
 
     def wake(self) -> None:
-        """Take the daemon's news."""
+        """Take the daemon's news, and tell the user what is for the user."""
         with contextlib.suppress(OSError):
             self._session.look()
             _tell_notes(self._session, self._tell)
 
     def ended(self, outcome: Outcome) -> None:
-        """Take note of how the command ended, before its last output has been read by everybody."""
+        """Tell the daemon how the command ended, before its last output has been read by everybody."""
         if self.outcome is None:
             self.outcome = outcome
             self._session.exited(outcome)
 
 
-def _runner(session: Session) -> Callable[..., Outcome]:
-    if session.marks is None:
-        return plain.run
-    from functools import partial
-
+def _run(job: Job, marks: int | None) -> Outcome:
+    if marks is None:
+        return plain.run(job)
     from greenrun.cli import watch
 
-    return partial(watch.run, marks=session.marks)
+    return watch.run(job, marks)
 
 
 def _note(text: str) -> None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from greenrun.cli import procstat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from greenrun.cli.outcome import Outcome
 
@@ -39,8 +39,19 @@ _STOPS = frozenset((signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU))
 _PR_SET_DUMPABLE = 4  # linux/prctl.h
 
 
-def take_over() -> tuple[set[signal.Signals], frozenset[int], frozenset[int]]:
-    """Block every signal that can be; give the mask as it was, the signals to take, and those no longer ignored.
+class Inherited(NamedTuple):
+    """What greenrun was started with: the mask of blocked signals, and those ignored that it no longer ignores.
+
+    `taken` are the signals that it has blocked and takes one by one instead.
+    """
+
+    mask: frozenset[int]
+    taken: frozenset[int]
+    ignored: frozenset[int]
+
+
+def take_over() -> Inherited:
+    """Block every signal that can be, and keep how it was before.
 
     What was ignored when greenrun was started (nohup) stays ignored, here and in the command: a signal that is
     blocked is kept although it is ignored, so those are not blocked. SIGCHLD and SIGIO are the exceptions: while the
@@ -55,16 +66,16 @@ def take_over() -> tuple[set[signal.Signals], frozenset[int], frozenset[int]]:
         signal.signal(number, signal.SIG_DFL)
     taken = frozenset(n for n in signal.valid_signals() if not _is_ignored(n)) - {signal.SIGKILL, signal.SIGSTOP}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, taken)
-    return {signal.Signals(n) for n in mask}, taken, no_longer_ignored
+    return Inherited(frozenset(mask), taken, no_longer_ignored)
 
 
-def give_back(mask: Iterable[int], ignored: Iterable[int]) -> None:
+def give_back(inherited: Inherited) -> None:
     """Undo `take_over`, because this process becomes the command; news of the daemon's must not end it."""
-    for number in (signal.SIGIO, *ignored):
+    for number in (signal.SIGIO, *inherited.ignored):
         signal.signal(number, signal.SIG_IGN)  # takes away what is waiting, too
-    if signal.SIGIO not in ignored:
+    if signal.SIGIO not in inherited.ignored:
         signal.signal(signal.SIGIO, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    signal.pthread_sigmask(signal.SIG_SETMASK, inherited.mask)
 
 
 def pending() -> list[signal.struct_siginfo]:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from greenrun.cli.errors import EXIT_CANNOT_INVOKE, EXIT_NOT_FOUND, CannotRun
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+
+    from greenrun.cli.signals import Inherited
 
 # Python ignores these at its start; the command gets them as programs expect them. Whether they were ignored when
 # greenrun was started cannot be told from inside Python.
@@ -20,65 +22,38 @@ _NO_PROCESS_LEFT = (errno.EAGAIN, errno.ENOMEM)
 
 
 def spawn(
-    command: Sequence[str],
-    environment: Mapping[bytes, bytes],
-    mask: Iterable[int],
-    file_actions: Sequence[tuple[int, ...]] = (),
-    *,
-    ignored: Iterable[int] = (),
-    own_group: bool = False,
+    command: Sequence[str], environment: Mapping[bytes, bytes], inherited: Inherited, *, own_group: bool = False
 ) -> int:
-    """Start `command` and give its process id.
+    """Start `command` and give its process id; it gets the signals as greenrun got them.
 
-    `mask` is the signal mask it starts with, `file_actions` as for `os.posix_spawn`, `ignored` the signals that were
-    ignored when greenrun was started and that greenrun no longer ignores (SIGCHLD). With `own_group` it leads a
-    process group of its own.
+    With `own_group` it leads a process group of its own.
 
     Raises CannotRun where the command is not found or not executable, OSError with EAGAIN or ENOMEM where no process
     can be made at all.
     """
     try:
-        return _start(command, environment, mask, file_actions, ignored, own_group)
+        return _start(command, environment, inherited, own_group)
     except OSError as error:
         if error.errno in _NO_PROCESS_LEFT:
             raise
         if error.errno == errno.ENOEXEC:  # a script without "#!": the shell's, as execvp(3) has it
             script = ["/bin/sh", resolve(command[0], environment), *command[1:]]
-            return _start(script, environment, mask, file_actions, ignored, own_group)
+            return _start(script, environment, inherited, own_group)
         code = EXIT_NOT_FOUND if error.errno == errno.ENOENT else EXIT_CANNOT_INVOKE
         raise CannotRun(code, os.strerror(error.errno or errno.EINVAL)) from None
 
 
-def _start(
-    command: Sequence[str],
-    environment: Mapping[bytes, bytes],
-    mask: Iterable[int],
-    file_actions: Sequence[tuple[int, ...]],
-    ignored: Iterable[int],
-    own_group: bool,
-) -> int:
+def _start(command: Sequence[str], environment: Mapping[bytes, bytes], inherited: Inherited, own_group: bool) -> int:
     if not command[0]:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))  # posix_spawnp would call it a ValueError
-    if not ignored:
-        start = partial(os.posix_spawnp, setpgroup=0) if own_group else os.posix_spawnp
-        return start(
-            command[0],
-            list(command),
-            environment,
-            file_actions=tuple(file_actions),
-            setsigmask=mask,
-            setsigdef=_IGNORED_BY_PYTHON,
-        )
-    return _fork_and_exec(command, environment, mask, file_actions, ignored, own_group)
+    if inherited.ignored:
+        return _fork_and_exec(command, environment, inherited, own_group)
+    start = partial(os.posix_spawnp, setpgroup=0) if own_group else os.posix_spawnp
+    return start(command[0], list(command), environment, setsigmask=inherited.mask, setsigdef=_IGNORED_BY_PYTHON)
 
 
 def _fork_and_exec(
-    command: Sequence[str],
-    environment: Mapping[bytes, bytes],
-    mask: Iterable[int],
-    file_actions: Sequence[tuple[int, ...]],
-    ignored: Iterable[int],
-    own_group: bool,
+    command: Sequence[str], environment: Mapping[bytes, bytes], inherited: Inherited, own_group: bool
 ) -> int:
     """Start the command where posix_spawn cannot: it knows how to default a signal, not how to ignore one."""
     reader, writer = os.pipe()
@@ -87,16 +62,11 @@ def _fork_and_exec(
         try:
             if own_group:
                 os.setpgid(0, 0)
-            for number in ignored:
+            for number in inherited.ignored:
                 signal.signal(number, signal.SIG_IGN)
             for number in _IGNORED_BY_PYTHON:
                 signal.signal(number, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            for action, *operands in file_actions:
-                if action == os.POSIX_SPAWN_DUP2:
-                    os.dup2(operands[0], operands[1])
-                elif action == os.POSIX_SPAWN_CLOSE:
-                    os.close(operands[0])
+            signal.pthread_sigmask(signal.SIG_SETMASK, inherited.mask)
             os.execvpe(command[0], list(command), environment)  # noqa: S606  an argument vector, no shell
         except OSError as error:
             os.write(writer, str(error.errno).encode())

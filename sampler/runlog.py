@@ -105,7 +105,7 @@ def encode(event: Event) -> bytes:
 
 def replace(path: str, data: bytes) -> None:
     """Write a file so that a reader sees the old one or the new one, never half of it; only its owner may read it."""
-    temporary = f"{path}.{os.getpid()}.tmp"
+    temporary = f"{path}.tmp"  # one writer at a time: what a killed one has left is overwritten by the next
     try:
         file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:

@@ -23,24 +23,12 @@ from greenrun.cli.watch import relay
 from greenrun.cli.watch.terminal import open_screen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
+    from greenrun.cli.job import Job
     from greenrun.cli.outcome import Outcome
     from greenrun.cli.watch.terminal import Screen
 
 
-def run(
-    command: Sequence[str],
-    environment: Mapping[bytes, bytes],
-    mask: Iterable[int],
-    taken: frozenset[int],
-    *,
-    ignored: Iterable[int],
-    started: Callable[[int, float], None],
-    wake: Callable[[], None],
-    ended: Callable[[Outcome], None],
-    marks: int,
-) -> Outcome:
+def run(job: Job, marks: int) -> Outcome:
     """Do as `plain.run` does, with stdout and stderr watched; return when all that was written has been forwarded.
 
     `marks` is the writing end of a non-blocking pipe to the daemon, for marker lines. Raises CannotRun, and OSError
@@ -50,15 +38,11 @@ def run(
     try:
         screen = _screen()
         if screen is None:
-            return plain.run(
-                command, environment, mask, taken, ignored=ignored, started=started, wake=wake, ended=ended
-            )
+            return plain.run(job)
         with screen:
-            return screen.run(
-                command, environment, mask, taken, ignored=ignored, started=started, wake=wake, ended=ended, marks=marks
-            )
+            return screen.run(job, marks)
     finally:
-        relays.finish(taken)
+        relays.finish(job.inherited.taken)
 
 
 def _screen() -> Screen | None:

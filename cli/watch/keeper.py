@@ -22,7 +22,7 @@ from greenrun.cli.spawn import spawn
 from greenrun.cli.watch.scan import Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from greenrun.cli.job import Job
 
 _PIECE_BYTES = 64 * 1024
 _KEYS_BYTES = 1024  # well below what a terminal takes without being read
@@ -64,15 +64,7 @@ class Keeper:
         self._pid = 0
         self._stopped = False
 
-    def run(
-        self,
-        command: Sequence[str],
-        environment: Mapping[bytes, bytes],
-        mask: Iterable[int],
-        *,
-        ignored: Iterable[int],
-        listen: bool,
-    ) -> NoReturn:
+    def run(self, job: Job, *, listen: bool) -> NoReturn:
         """Start the command, serve it until it has ended and everything is on the screen, and end this process."""
         os.setsid()
         assert self._slave is not None  # noqa: S101  it is closed after the command has ended
@@ -84,7 +76,7 @@ class Keeper:
             self._leave_line_ends()
         before = time.monotonic()
         try:
-            self._pid = spawn(command, environment, mask, ignored=ignored, own_group=True)
+            self._pid = spawn(job.command, job.environment, job.inherited, own_group=True)
         except CannotRun as error:
             self._leave(f"cannot {error.exit_code} {error.reason}")
         except OSError as error:

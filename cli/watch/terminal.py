@@ -24,8 +24,9 @@ from greenrun.cli.watch.descriptors import Replaced
 from greenrun.cli.watch.keeper import Keeper, copy_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
+
+    from greenrun.cli.job import Job
 
 _FOREGROUND_CHECK_SECONDS = 0.5  # a shell that brings a running job to the foreground tells nobody
 # What the terminal sends to our process group; the command is in another one and has to get it from us.
@@ -85,19 +86,7 @@ class Screen:
             if descriptor is not None and descriptor >= 0:
                 os.close(descriptor)
 
-    def run(
-        self,
-        command: Sequence[str],
-        environment: Mapping[bytes, bytes],
-        mask: Iterable[int],
-        taken: frozenset[int],
-        *,
-        ignored: Iterable[int],
-        started: Callable[[int, float], None],
-        wake: Callable[[], None],
-        ended: Callable[[Outcome], None],
-        marks: int,
-    ) -> Outcome:
+    def run(self, job: Job, marks: int) -> Outcome:
         """Do as `plain.run` does, with the command behind the keeper."""
         orders, self._orders = os.pipe()
         self._reports, reports = os.pipe()
@@ -115,23 +104,23 @@ class Screen:
                     reports=reports,
                     marks=marks,
                 )
-                keeper.run(command, environment, mask, ignored=ignored, listen=self._listening)
+                keeper.run(job, listen=self._listening)
             finally:
                 os._exit(1)
         os.close(orders)
         os.close(reports)
         os.set_blocking(self._orders, False)  # a keeper that was stopped must not stop us
         while True:
-            outcome = self._hear_reports(started)
+            outcome = self._hear_reports(job)
             if outcome is not None:
                 if not self._keeper_is_lost:
-                    ended(outcome)
+                    job.ended(outcome)
                 return outcome
-            self._take_signal(taken, wake)
+            self._take_signal(job)
 
     # --- what the keeper tells
 
-    def _hear_reports(self, started: Callable[[int, float], None]) -> Outcome | None:
+    def _hear_reports(self, job: Job) -> Outcome | None:
         while True:
             try:
                 data = os.read(self._reports, 4096)
@@ -141,16 +130,16 @@ class Screen:
                 return self._keeper_is_gone()
             *lines, self._unread = (self._unread + data).split(b"\n")
             for line in lines:
-                outcome = self._hear(line.decode(), started)
+                outcome = self._hear(line.decode(), job)
                 if outcome is not None:
                     return outcome
 
-    def _hear(self, line: str, started: Callable[[int, float], None]) -> Outcome | None:
+    def _hear(self, line: str, job: Job) -> Outcome | None:
         word, _, rest = line.partition(" ")
         if word == "started":
             pid, before = rest.split(" ")
             self._pid = int(pid)
-            started(self._pid, float(before))
+            job.started(self._pid, float(before))
         elif word == "cannot":
             code, _, reason = rest.partition(" ")
             raise CannotRun(int(code), reason)
@@ -173,11 +162,11 @@ class Screen:
 
     # --- signals
 
-    def _take_signal(self, taken: frozenset[int], wake: Callable[[], None]) -> None:
+    def _take_signal(self, job: Job) -> None:
         if self._listening:
-            info = signal.sigwaitinfo(taken)
+            info = signal.sigwaitinfo(job.inherited.taken)
         else:
-            timed = signal.sigtimedwait(taken, _FOREGROUND_CHECK_SECONDS)
+            timed = signal.sigtimedwait(job.inherited.taken, _FOREGROUND_CHECK_SECONDS)
             if timed is None:
                 if self._is_in_foreground():
                     self._resume()
@@ -185,7 +174,7 @@ class Screen:
             info = timed
         number = info.si_signo
         if number == signal.SIGIO and info.si_code > 0:
-            wake()
+            job.wake()
         elif number == signal.SIGCHLD:
             self._reap()
         elif number == signal.SIGWINCH:

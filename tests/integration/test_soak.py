@@ -91,6 +91,7 @@ BLOWS: dict[str, Callable[[Greenrun, int], None]] = {
     "greenrun stopped, continued": stop_greenrun,
 }
 FATAL = {kill_greenrun, kill_both}  # greenrun's own exit status is SIGKILL's then
+LAST_OF_ALL = {kill_both, kill_sampler_again, stop_sampler}  # no other sampler follows
 ALWAYS_RECORDED = {kill_sampler, stop_greenrun}  # whatever the moment, somebody is left who begins the log
 
 
@@ -147,7 +148,10 @@ def test_random_blow(
     status = process.wait(30)
     ended = time.monotonic()
 
-    assert greenrun.leftovers(seconds + 4.0) == []
+    left = greenrun.leftovers(seconds + 4.0)
+    if blow in LAST_OF_ALL:  # a file that the last sampler was about to put in place
+        left = [what for what in left if not (what.endswith(".tmp") and "/greenrun-logs/" in what)]
+    assert left == []
     tally = tallies[name]
     if stamp.born() is None:
         assert blow in FATAL, "the command was not started, and greenrun lived"

@@ -9,35 +9,27 @@ import sys
 
 from greenrun.cli import signals, watch
 from greenrun.cli.errors import CannotRun
+from greenrun.cli.job import Job
 
 
 def main() -> None:
     """Take the signals over as greenrun does, run, and leave as the command left."""
     marks_file, *command = sys.argv[1:]
-    mask, taken, ignored = signals.take_over()
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     os.set_blocking(reader, False)
 
-    def started(pid: int, _before: float) -> None:
-        with open(marks_file, "w") as file:
-            file.write(f"pid {pid}\n")
-        if note := os.environ.get("DRIVER_NOTE"):
-            signal.sigtimedwait([], 0.3)
-            watch.note(note)
+    class Noted(Job):
+        def started(self, pid: int, _before: float) -> None:
+            with open(marks_file, "w") as file:
+                file.write(f"pid {pid}\n")
+            if note := os.environ.get("DRIVER_NOTE"):
+                signal.sigtimedwait([], 0.3)
+                watch.note(note)
 
+    job = Noted(command, os.environb, signals.take_over())
     try:
-        outcome = watch.run(
-            command,
-            os.environb,
-            mask,
-            taken,
-            ignored=ignored,
-            started=started,
-            wake=lambda: None,
-            ended=lambda _outcome: None,
-            marks=writer,
-        )
+        outcome = watch.run(job, writer)
     except CannotRun as error:
         sys.stderr.write(f"{error.reason}\n")
         sys.exit(error.exit_code)
