@@ -393,6 +393,6 @@ class Daemon:
         from greenrun.cli.ending import conclude
         from greenrun.cli.session import NEWLINE
 
-        text = conclude(self._writer.run_dir, self._writer.unwritten)
+        text = conclude(self._writer.run_dir, self._writer.unwritten, self._run.shown_dir)
         os.set_blocking(self._setup.news, True)
         self._say(b"summary " + text.encode("utf-8", "replace").replace(b"\n", NEWLINE))

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from greenrun.sampler.events import Event
 
 
-def conclude(run_dir: str | None, unwritten: list[Event]) -> str:
+def conclude(run_dir: str | None, unwritten: list[Event], shown_dir: str) -> str:
     """Make the record of a run that has ended, write summary.json and summary.txt, and give the summary's text.
 
-    `unwritten` are the events that did not get into the log of `run_dir`; None: there is no log. Raises
-    runlog.Unreadable where neither tells of a run.
+    `unwritten` are the events that did not get into the log of `run_dir`; None: there is no log. `shown_dir` is how the
+    text names it. Raises runlog.Unreadable where neither tells of a run.
     """
     all_unwritten = bool(unwritten) and unwritten[0]["event"] == "start"
     events = unwritten if run_dir is None or all_unwritten else [*runlog.read(run_dir), *unwritten]
@@ -29,4 +29,4 @@ def conclude(run_dir: str | None, unwritten: list[Event]) -> str:
             if not any(warned["code"] == "log" for warned in record["warnings"]):
                 sentence = f"The summary could not be written into {run_dir} ({os.strerror(error.errno or 0)})."
                 record["warnings"].append({"code": "log", "message": sentence})
-    return terminal.render(record, run_dir=run_dir)
+    return terminal.render(record, run_dir=None if run_dir is None else shown_dir)

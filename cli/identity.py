@@ -77,6 +77,11 @@ class Run(NamedTuple):
     monotonic: float
     utc: float
 
+    @property
+    def shown_dir(self) -> str:
+        """The run directory as the user may type it: from the working directory on, where it lies below."""
+        return self.run_dir.removeprefix(os.path.join(self.cwd, ""))
+
 
 def new_run(log_dir: str, name: str | None, command: list[str]) -> Run:
     """Name a run that begins now. The directory is not made yet: only the daemon touches the log directory."""

@@ -77,7 +77,7 @@ def _conclude(session: Session, taken: frozenset[int]) -> None:
     text = session.finish(taken)
     _tell_notes(session, say)
     if not session.config.quiet:
-        say(text.rstrip("\n") if text else _no_summary(session.run.run_dir))
+        say(text.rstrip("\n") if text else _no_summary(session.run.shown_dir))
 
 
 class _MeasuredJob(Job):

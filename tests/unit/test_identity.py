@@ -57,12 +57,21 @@ def test_a_name_cannot_leave_the_log_directory(name: str, folder: str) -> None:
 
 
 def test_a_working_directory_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command gets along with that, and so does its name."""
+    """The command gets along with that; a log can be made where a full path says, and nowhere else."""
     folder = tmp_path / "gone"
     folder.mkdir()
     monkeypatch.chdir(folder)
     folder.rmdir()
-    assert new_run("/logs", None, ["true"]).cwd == "/"
+    assert os.path.dirname(new_run("/logs", None, ["true"]).run_dir) == "/logs"
+    with pytest.raises(FileNotFoundError):
+        os.makedirs(new_run("logs", None, ["true"]).run_dir)
+
+
+def test_the_directory_as_it_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the working directory on where it lies below, whole elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    assert new_run("logs", None, ["true"]).shown_dir.startswith("logs/")
+    assert new_run("/elsewhere", None, ["true"]).shown_dir.startswith("/elsewhere/")
 
 
 @pytest.mark.parametrize(
