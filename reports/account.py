@@ -55,7 +55,7 @@ def account(events: Sequence[Event], what_if: WhatIf | None = None) -> Record:
     grams = co2e_grams(used)
     low_grams, high_grams = _range(grams, energy_percent, used["uncertainty_percent"])
     gaps = doubts.gaps(events, lived, devices) if lived else []
-    status = doubts.status(lived, devices, gaps)
+    status = doubts.status(events, lived, devices, gaps)
     complete = status == "complete"
     actual: Amounts = {
         "duration_seconds": lived.duration_seconds if lived and lived.ended else None,

@@ -40,10 +40,15 @@ def _gap(device: str | None, from_t: float, to_t: float, code: str, life: Life) 
     return {"device": device, "from": from_t - life.begin, "duration_seconds": to_t - from_t, "code": code}
 
 
-def status(life: Life | None, devices: Sequence[Measured], found: Sequence[Gap]) -> RunStatus:
-    """Tell whether the figures hold the whole run, a part of it, or nothing since it was never started."""
+def status(
+    events: Sequence[Event], life: Life | None, devices: Sequence[Measured], found: Sequence[Gap]
+) -> RunStatus:
+    """Tell whether the figures hold the whole run, a part of it, or nothing since it was never started.
+
+    A log that ends before it says either is of a sampler that was killed early: the command may well have run.
+    """
     if life is None:
-        return "not-started"
+        return "not-started" if first(events, "not-started") else "partial"
     counted = [device for device in devices if device.entry["counted"]]
     beside = {device.entry["id"] for device in devices} - {device.entry["id"] for device in counted}
     unread = any(device.energy_joules is None for device in counted)
@@ -65,8 +70,10 @@ def warnings(
     ]
     if life is None:
         not_started = first(events, "not-started")
-        reason = not_started["reason"] if not_started else "The log ends before the command was started."
-        return [*out, {"code": "not-started", "message": reason}]
+        if not_started:
+            return [*out, {"code": "not-started", "message": not_started["reason"]}]
+        sentence = "The log ends before the command was started: the sampler was killed, and nothing more is known."
+        return [*out, {"code": "killed", "message": sentence}]
     lost = {event.get("device") for event in events if event["event"] == "warning" and event["code"] == "lost"}
     out += _of_life(life, devices)
     for device in devices:

@@ -80,6 +80,8 @@ def _range(low: str, high: str) -> str:
 
 def _headline(record: Record) -> str:
     seconds = record["duration_seconds"]
+    if seconds is None and record["status"] == "partial":
+        return "partial record: nothing is known of the command"
     if seconds is None:
         code = record["exit_code"]
         return "the command was not started" + ("" if code is None else f" (exit code {code})")

@@ -224,6 +224,14 @@ def test_a_lost_device_keeps_its_joules() -> None:
     assert codes(record) == ["lost", "intensity"]  # one sentence for it, not two
 
 
+def test_a_log_that_ends_before_the_command() -> None:
+    """The sampler was killed early: whether a command ran nobody knows, so the run is partial and tells no figure."""
+    record = account([start(CPU), sample(0.0, 0.0), sample(0.2, 3.0)])
+    assert record["status"] == "partial"
+    assert (record["duration_seconds"], record["energy_joules"]["total"], record["co2e_grams"]) == (None, None, None)
+    assert [warned["code"] for warned in record["warnings"]] == ["killed"]
+
+
 def test_a_device_lost_before_the_command_is_unknown() -> None:
     """Its last reading says nothing about the command: null, not 0 J."""
     gpu = device("gpu0", kind="gpu")
