@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from greenrun.sampler.loop import Sampler
 
 _FOLLOW_SECONDS = 0.25
-_MOST_EPOCHS = 100_000  # a number beyond is no plan but a slip, and must not cost the daemon its memory
+_MOST_EPOCHS = 20_000  # the record is made within two seconds; more would cost it, and the disk
 # A job with very short epochs must neither keep the daemon busy nor fill the log. Marks that come faster than this, or
 # than lines in a log that thins itself, get no sample of their own; and a prediction is made anew when there is a
 # twentieth more to go by.
@@ -56,6 +56,7 @@ class Markers:
         self._series: dict[_Told, epochs.Series] = {"marks": epochs.Series(), "output": epochs.Series()}
         self._progress: dict[_Told, Progress] = {}  # empty until the command runs
         self._job_tells = False  # it sets markers itself: what it prints is the same epochs again
+        self._marks = 0
         self._predicted = 0
         self._told = False
         self._line_at = 0.0
@@ -204,6 +205,11 @@ class Markers:
         )
 
     def _take_mark(self, mark: epochs.Mark, source: _Told) -> None:
+        self._marks += 1
+        if self._marks > _MOST_EPOCHS:
+            if self._marks == _MOST_EPOCHS + 1:
+                self._sampler.warn("output", f"Only the first {_MOST_EPOCHS} epoch markers of this run are kept.")
+            return
         now = time.monotonic()
         if self._has_room_since(self._line_at, _CLOSEST_LINES_SECONDS):
             self._line_at = now

@@ -40,9 +40,7 @@ def _gap(device: str | None, from_t: float, to_t: float, code: str, life: Life) 
     return {"device": device, "from": from_t - life.begin, "duration_seconds": to_t - from_t, "code": code}
 
 
-def status(
-    events: Sequence[Event], life: Life | None, devices: Sequence[Measured], found: Sequence[Gap]
-) -> RunStatus:
+def status(events: Sequence[Event], life: Life | None, devices: Sequence[Measured], found: Sequence[Gap]) -> RunStatus:
     """Tell whether the figures hold the whole run, a part of it, or nothing since it was never started.
 
     A log that ends before it says either is of a sampler that was killed early: the command may well have run.

@@ -86,6 +86,15 @@ def test_flood_of_marks(greenrun: Greenrun, record: RecordReader, run_dirs: RunD
     assert os.path.getsize(os.path.join(run_dir, "run.jsonl")) < 1_000_000
 
 
+def test_more_epochs_than_any_plan(greenrun: Greenrun, record: RecordReader, run_dirs: RunDirs) -> None:
+    """A million epoch markers neither fill the disk nor cost the record; that the rest is left out is said."""
+    job = "seq 1 1000000 | sed 's/^/epoch /' >> \"$GREENRUN_MARKS\"; sleep 3"
+    assert greenrun("sh", "-c", job).returncode == 0
+    assert [warned["code"] for warned in record()["warnings"]] == ["output"]
+    (run_dir,) = run_dirs()
+    assert os.path.getsize(os.path.join(run_dir, "run.jsonl")) < 2_000_000
+
+
 def test_newest_metric_counts(greenrun: Greenrun, record: RecordReader) -> None:
     """Metrics that come faster than they are written keep their last value."""
     greenrun("sh", "-c", "seq 1 1000 | sed 's/^/metric loss /' >> \"$GREENRUN_MARKS\"")
