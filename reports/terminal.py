@@ -123,11 +123,19 @@ def _energy(record: Record) -> Iterator[_Entry]:
     if total_joules is None:
         yield "energy", "unknown: nothing was measured or estimated"
     else:
-        estimated = all(device["method"] == "estimate" for device in measured if device["counted"])
         text = units.energy(total_joules) + _plus_minus(record["uncertainty_percent"])
-        yield "energy", text + (", estimated, no meter on this machine" if estimated else "")
+        yield "energy", ", ".join(filter(None, (text, _how_much_is_estimated(record))))
     for group in _alike(measured):
         yield f"  {_KINDS[group[0]['kind']]}", _devices(group, total_joules)
+
+
+def _how_much_is_estimated(record: Record) -> str:
+    """Say first what matters most: that a figure is no measurement, and whether a meter is missing or out of reach."""
+    estimated = [device["method"] == "estimate" for device in record["devices"] if device["counted"]]
+    if not all(estimated):
+        return "partly estimated" if any(estimated) else ""
+    out_of_reach = any(finding["status"] in ("forbidden", "broken") for finding in record["findings"])
+    return "estimated, no meter could be read" if out_of_reach else "estimated, no meter on this machine"
 
 
 def _alike(devices: Iterable[Device]) -> list[list[Device]]:

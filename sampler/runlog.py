@@ -138,6 +138,8 @@ def read(run_dir: str) -> list[Event]:
                         break  # the writer was killed in the middle of it
                     raise Unreadable(f"{path} is damaged: line {len(events) + 1} is no event, for {reason}.")
                 events.append(event)
+    except FileNotFoundError:
+        raise Unreadable(f"{run_dir} is no run directory: there is no {LOG_NAME} in it.") from None
     except OSError as error:
         raise Unreadable(f"{path} cannot be read: {os.strerror(error.errno or 0)}.") from None
     if not events or events[0]["event"] != "start":

@@ -40,11 +40,19 @@ def test_an_estimate_says_so_first() -> None:
     assert "counted by the hardware" in metered
 
 
+def test_a_meter_out_of_reach_is_not_called_missing() -> None:
+    """Where a counter is there and may not be read, the estimate does not say that there is none."""
+    finding = {"source": "rapl", "subject": "package-0", "status": "forbidden", "sentence": "No.", "remedy": "Ask."}
+    events = [start(ESTIMATED, findings=[finding]), *log()[1:]]
+    assert terminal.render(account(events)).splitlines()[1].endswith("estimated, no meter could be read")
+
+
 def test_an_estimate_beside_a_meter_says_so_on_its_own_line() -> None:
-    """One meter is a meter: the total is not called an estimate, the part is."""
+    """One meter is a meter: the total is called estimated in part, and the part says which."""
     entries = [device("package-0"), device("ram", kind="dram", method="estimate", percent=50.0)]
     events = [start(*entries), spawned(0.0), sample(0.0, 0.0, 0.0), sample(2.0, 10.0, 5.0), exited(2.0)]
     text = terminal.render(account(events))
+    assert text.splitlines()[1].endswith(", partly estimated")
     assert "no meter" not in text
     assert "    memory    5.00 J +-50 %, estimated, ram\n" in text
 
