@@ -17,6 +17,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
+from greenrun.cli import jobprocess
 from greenrun.cli.descriptors import close_all_but
 from greenrun.cli.jobprocess import JobProcess
 from greenrun.cli.neighbours import DAEMON_NAME
@@ -313,11 +314,12 @@ class Daemon:
             self._poll.register(self._job.descriptor, select.POLLIN)
 
     def _adopt(self) -> None:
-        """Greenrun is gone without a word about a command: it became the command itself, or died before it."""
-        if os.getppid() == self._setup.parent_pid:
-            self._spawned(self._setup.parent_pid, time.monotonic())
+        """Greenrun is gone without a word about a command: it became the command itself, or was killed."""
+        pid = jobprocess.find(self._run.run_id)
+        if pid is not None:
+            self._spawned(pid, time.monotonic())
         else:
-            self._never_started = 1, "greenrun was killed before it had started the command"
+            self._never_started = 1, "greenrun was killed before, or just as, it started the command"
 
     def _note(self, text: str) -> None:
         self._say(b"note " + text.encode("utf-8", "replace"))

@@ -13,6 +13,7 @@ from greenrun.cli import procstat
 
 _POLL_SECONDS = 0.05  # before Linux 5.3, where there is no pidfd
 _STATUS_WAIT_SECONDS = 0.1
+_FIND_SECONDS = 0.05
 # linux/pidfd.h: _IOWR(PIDFS_IOCTL_MAGIC, 11, struct pidfd_info); exit_code is the last field of the first version.
 _PIDFD_INFO_SIZE = 64
 _PIDFD_GET_INFO = (3 << 30) | (_PIDFD_INFO_SIZE << 16) | (0xFF << 8) | 11
@@ -67,6 +68,27 @@ class JobProcess:
             if mask & _PIDFD_INFO_EXIT:
                 return int(struct.unpack_from("=i", info, _PIDFD_INFO_SIZE - 4)[0])
         return None
+
+
+def find(run_id: str) -> int | None:
+    """Find the command of a run whose greenrun is gone without telling: the oldest process that was told the run's id.
+
+    A process that is just becoming another program shows no environment, so it is looked for a few times.
+    """
+    deadline = time.monotonic() + _FIND_SECONDS
+    while (pid := _oldest_with(b"GREENRUN_RUN_ID=" + run_id.encode())) is None and time.monotonic() < deadline:
+        time.sleep(_FIND_SECONDS / 10)
+    return pid
+
+
+def _oldest_with(mark: bytes) -> int | None:
+    found: list[tuple[int, int]] = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError), open(f"/proc/{name}/environ", "rb") as file:
+                if mark in file.read().split(b"\0") and (fields := procstat.fields(int(name))):
+                    found.append((int(fields[procstat.START]), int(name)))
+    return min(found)[1] if found else None
 
 
 def _is_mine(pid: int) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
-from greenrun.cli.jobprocess import JobProcess
+from greenrun.cli.jobprocess import JobProcess, find
 from greenrun.cli.procstat import is_stopped
 
 KNOWS_THE_REAPED = tuple(int(part) for part in os.uname().release.split(".")[:2]) >= (6, 15)
@@ -35,6 +35,25 @@ def let_go(process: subprocess.Popen[bytes]) -> None:
     """End the input of the shell."""
     assert process.stdin is not None
     process.stdin.close()
+
+
+def test_the_command_that_nobody_told_of() -> None:
+    """It is found by the run's id in its environment, before what it has started itself; no other run's is taken."""
+    run_id = "01a20000-0000-7000-8000-00000000abcd"
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", "sleep 30 & echo; wait"],
+        env={"GREENRUN_RUN_ID": run_id},
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()  # now there are two
+        assert find(run_id) == process.pid
+        assert find(run_id[:-1] + "e") is None
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 @pytest.mark.parametrize(("script", "status"), [("exit 7", 7 << 8), ("kill -TERM $$", signal.SIGTERM)])
