@@ -1,10 +1,11 @@
 /* A C library whose calls misbehave for greenrun's daemon alone: a log directory on a file system that hangs, no
  * process left to fork, a daemon that stands still from its birth or dies of it. Loaded with LD_PRELOAD; told what to do
- * by SIMULATED_TROUBLE=hang|nofork|stop|die. */
+ * by SIMULATED_TROUBLE=hang|nofork|stop|die|killed. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -41,4 +42,16 @@ pid_t setsid(void) {
     if (trouble("die"))
         _exit(3);
     return real();
+}
+
+/* Greenrun is killed in the moment in which its command has been started. */
+int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
+                 const posix_spawnattr_t *attributes, char *const argv[], char *const envp[]) {
+    int (*real)(pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *, char *const[],
+                char *const[]);
+    *(void **)&real = dlsym(RTLD_NEXT, "posix_spawnp");
+    int error = real(pid, file, actions, attributes, argv, envp);
+    if (trouble("killed"))
+        raise(SIGKILL);
+    return error;
 }
