@@ -144,11 +144,12 @@ def _measure(entry: Event, curve: Curve | None, life: Life, lost: dict[Any, floa
         curve = curve.started_at(life.begin, filled_joules)
     energy_joules = curve.between(life.begin, life.end)
     own_joules = max(0.0, energy_joules - filled_joules)
+    resolution_joules = max(0.0, entry.get("resolution_joules") or 0.0)
     return Measured(
         entry=entry,
         curve=curve,
         energy_joules=energy_joules,
-        half_width_joules=own_joules * entry["uncertainty_percent"] / 100.0 + filled_joules,
+        half_width_joules=own_joules * entry["uncertainty_percent"] / 100.0 + filled_joules + resolution_joules,
         filled_joules=filled_joules,
         from_t=life.begin + late_seconds if late_seconds > 0.0 else None,
         until_t=last_t if life.end - last_t > missing_seconds(life) else None,

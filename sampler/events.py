@@ -115,6 +115,7 @@ _is_devices = _list_of(
         trusted=_is_flag,
         max_watts=_is_number,
         span_microjoules=_or_null(_is_whole),
+        resolution_joules=_if_there(_is_number),
         note=_is_text,
         from_t=_is_seconds,
     )

@@ -28,7 +28,8 @@ class Device(NamedTuple):
     `uncertainty_percent` is the half-width of a 95 % interval. `counted` is False for a device that contains others
     and stands beside the total (psys). `trusted` is False for a counter that a hypervisor models.
     `span_microjoules` is the largest value that a counter shows before it starts again at 0, None if it never does.
-    `max_watts` is the power above which a reading is taken for nonsense.
+    `max_watts` is the power above which a reading is taken for nonsense. `resolution_joules` is what the figure of any
+    stretch, however short, may be off by because the reading moves in steps; it is beside the per cent.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Device(NamedTuple):
     uncertainty_percent: float
     max_watts: float
     span_microjoules: int | None = None
+    resolution_joules: float = 0.0
     counted: bool = True
     trusted: bool = True
     note: str = ""

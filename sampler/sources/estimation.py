@@ -7,6 +7,7 @@ the machine is told, not the job's part of it.
 
 from __future__ import annotations
 
+import os
 import time
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -149,6 +150,8 @@ def _device(kind: Kind, name: str, percent: float, curve: _Curve, note: str) -> 
         method="estimate",
         uncertainty_percent=percent,
         max_watts=curve[-1][1] * _MAX_WATTS_MARGIN,
+        # The kernel tells load in ticks: a command of a few milliseconds may have been all load or none.
+        resolution_joules=(curve[-1][1] - curve[0][1]) / os.sysconf("SC_CLK_TCK"),
         note=note,
     )
 

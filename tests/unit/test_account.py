@@ -224,6 +224,15 @@ def test_a_lost_device_keeps_its_joules() -> None:
     assert codes(record) == ["lost", "intensity"]  # one sentence for it, not two
 
 
+def test_steps_of_a_reading_count_most_in_short_runs() -> None:
+    """What a step amounts to is added to the device's half-width: nothing for an hour, everything for a moment."""
+    entry = device("cpu", method="estimate", percent=50.0, resolution_joules=3.0)
+    short = account([start(entry), spawned(0.0), sample(0.0, 0.0), sample(2.0, 1.0), exited(2.0)])
+    assert short["devices"][0]["uncertainty_percent"] == pytest.approx(350.0)
+    long = account([start(entry), spawned(0.0), sample(0.0, 0.0), sample(2.0, 3000.0), exited(2.0)])
+    assert long["devices"][0]["uncertainty_percent"] == pytest.approx(50.1)
+
+
 def test_a_log_that_ends_before_the_command() -> None:
     """The sampler was killed early: whether a command ran nobody knows, so the run is partial and tells no figure."""
     record = account([start(CPU), sample(0.0, 0.0), sample(0.2, 3.0)])

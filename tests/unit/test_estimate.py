@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -200,3 +201,11 @@ def test_registry_gives_fresh_sources_fast_ones_apart() -> None:
     assert sources.fast()[0] is not sources.fast()[0]
     for _ in range(2):  # also once the estimate's module is loaded
         assert [device.kind for device in sources.estimate(("dram",)).open(Machine()).devices] == ["dram"]
+
+
+def test_a_step_of_the_load_is_told() -> None:
+    """One tick between idle and full load is what a short stretch may be off by; memory has none."""
+    opened = sources.estimate(frozenset(BOTH)).open(Machine())
+    by_kind = {found.kind: found for found in opened.devices}
+    assert 0.0 < by_kind["cpu"].resolution_joules < by_kind["cpu"].max_watts / os.sysconf("SC_CLK_TCK")
+    assert by_kind["dram"].resolution_joules == 0.0
