@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types dist bench soak clean
+.PHONY: help demo test lint types dist bench soak data clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -48,6 +48,9 @@ soak: $(VENV)/dev.installed ## the tests that take longer than the suite may (4 
 	$(BIN)/pytest -m soak $(PYTEST_FLAGS)
 	$(BIN)/python benchmarks/_document.py
 
+data: $(VENV)/data.installed ## make the tables of carbon intensity anew from their sources (FROM=DIR: from files in DIR, offline)
+	$(BIN)/python tools/update_data.py $(if $(FROM),--from '$(FROM)')
+
 clean: ## remove what the other targets made, the virtual environment too, but no run log
 	rm -rf $(VENV) dist build .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -60,6 +63,10 @@ $(VENV)/pip.upgraded:
 
 $(VENV)/demo.installed: $(VENV)/pip.upgraded pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable . --group demo
+	touch $@
+
+$(VENV)/data.installed: $(VENV)/pip.upgraded pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable . --group data
 	touch $@
 
 $(VENV)/dev.installed: $(VENV)/pip.upgraded pyproject.toml

@@ -17,6 +17,8 @@ from greenrun.cli.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from greenrun.intensity.model import Basis
+
 SITE_FILE = "/etc/greenrun.toml"
 _MAX_FILE_BYTES = 1 << 20  # far above any settings; a file without end must not hold up a job
 
@@ -32,11 +34,22 @@ class Config(NamedTuple):
     place_from: str | None = None  # where country or zone came from: "--country", "GREENRUN_COUNTRY", a file's path
     intensity: float | None = None  # grams of CO2e per kWh
     intensity_from: str | None = None
+    basis: Basis = "lifecycle"
     interval: float = 1.0  # seconds between samples
     epochs: int | None = None
     quiet: bool = False
     offline: bool = False
+    cloud_metadata: bool = True  # ask the cloud's own metadata service where the firmware names that cloud
+    start: str | None = None  # "greenest" waits, "now" does not
+    deadline: float | None = None  # seconds from now
+    duration: float | None = None  # seconds
     record_command: bool = True
+    electricitymaps_token_file: str | None = None
+    electricitymaps_url: str | None = None  # None, also below: the service's own address
+    neso_url: str | None = None
+    energidata_url: str | None = None
+    energycharts_url: str | None = None
+    cloud_metadata_url: str | None = None
     sysfs_root: str = "/sys"
     procfs_root: str = "/proc"
     warnings: tuple[str, ...] = ()  # an unknown GREENRUN_ variable, an unreadable file: one sentence each
@@ -57,9 +70,10 @@ def load(flags: Mapping[str, str | bool], environ: Mapping[str, str], cwd: str, 
     "" the working directory whatever its name. Raises UserError for an unknown key and for a value that is not allowed.
     """
     warnings: list[str] = []
+    cluster = environ.get("SLURM_CLUSTER_NAME", "")
     layers = [
-        _file(site_file, warnings),
-        _user(environ, warnings),
+        *_with_cluster(site_file, cluster, warnings),
+        *_user(environ, cluster, warnings),
         _project(cwd, warnings),
         _environment(environ, warnings),
         _flags(flags),
@@ -72,9 +86,10 @@ def load(flags: Mapping[str, str | bool], environ: Mapping[str, str], cwd: str, 
                 settings.pop(key, None)
             _agree(layer)
         settings.update(layer)
-    fields: dict[str, Any] = {key: setting.value for key, setting in settings.items() if key != "no_command"}
-    if "no_command" in settings:
-        fields["record_command"] = not settings["no_command"].value
+    fields: dict[str, Any] = {key: setting.value for key, setting in settings.items()}
+    for told, field in (("no_command", "record_command"), ("no_cloud_metadata", "cloud_metadata")):
+        if told in fields:
+            fields[field] = not fields.pop(told)
     place = settings.get("zone") or settings.get("country")
     return Config(
         **fields,
@@ -117,37 +132,53 @@ def _environment(environ: Mapping[str, str], warnings: list[str]) -> _Layer:
     return layer
 
 
-def _user(environ: Mapping[str, str], warnings: list[str]) -> _Layer:
+def _user(environ: Mapping[str, str], cluster: str, warnings: list[str]) -> list[_Layer]:
     base = environ.get("XDG_CONFIG_HOME", "")
     if not base.startswith("/"):  # the XDG specification: a relative path counts as not set
         home = environ.get("HOME", "")
         if not home.startswith("/"):
-            return {}
+            return []
         base = f"{home}/.config"
-    return _file(f"{base}/greenrun/config.toml", warnings)
+    return _with_cluster(f"{base}/greenrun/config.toml", cluster, warnings)
+
+
+def _with_cluster(path: str, cluster: str, warnings: list[str]) -> list[_Layer]:
+    """Give a file's settings, and over them those of its table for this cluster: many share one /etc or one home."""
+    document = _document(path, warnings)
+    clusters = document.pop("clusters", {})
+    if not isinstance(clusters, dict) or not all(isinstance(table, dict) for table in clusters.values()):
+        raise UserError(f"{path}: clusters must hold a table for each cluster, such as [clusters.alpha]")
+    layers = [dict(_settings(document, path, False, warnings))]
+    if cluster in clusters:
+        place = f"{path}, clusters.{cluster}"
+        layers.append(dict(_settings(clusters[cluster], place, False, warnings)))
+    return layers
 
 
 def _project(cwd: str, warnings: list[str]) -> _Layer:
     own = os.path.join(cwd, "greenrun.toml")
     if os.path.exists(own):
-        return _file(own, warnings, project=True)
-    return _file(os.path.join(cwd, "pyproject.toml"), warnings, project=True, table=("tool", "greenrun"))
+        return _project_file(own, warnings)
+    return _project_file(os.path.join(cwd, "pyproject.toml"), warnings, table=("tool", "greenrun"))
 
 
-def _file(path: str, warnings: list[str], project: bool = False, table: tuple[str, ...] = ()) -> _Layer:
-    try:
-        document = _toml(path, needle=table[-1].encode() if table else b"")
-    except OSError as error:
-        warnings.append(f"{path} cannot be read and is ignored: {error.strerror}")
-        return {}
-    except (ValueError, RecursionError) as error:  # no UTF-8, no TOML (which names the line), nested without end
-        warnings.append(f"{path} is no TOML file and is ignored: {error}")
-        return {}
+def _project_file(path: str, warnings: list[str], table: tuple[str, ...] = ()) -> _Layer:
+    document = _document(path, warnings, needle=table[-1].encode() if table else b"")
     for name in table:
         document = document.get(name, {})
         if not isinstance(document, dict):
             raise UserError(f"{path}: {'.'.join(table)} must be a table, not {document!r}")
-    return dict(_settings(document, path, project, warnings))
+    return dict(_settings(document, path, True, warnings))
+
+
+def _document(path: str, warnings: list[str], needle: bytes = b"") -> dict[str, Any]:
+    try:
+        return _toml(path, needle)
+    except OSError as error:
+        warnings.append(f"{path} cannot be read and is ignored: {error.strerror}")
+    except (ValueError, RecursionError) as error:  # no UTF-8, no TOML (which names the line), nested without end
+        warnings.append(f"{path} is no TOML file and is ignored: {error}")
+    return {}
 
 
 def _settings(
@@ -157,8 +188,10 @@ def _settings(
     for name, told in document.items():
         key = name.replace("-", "_")
         option = options.BY_KEY.get(key)
-        if option is None:
-            allowed = ", ".join(option.name for option in options.OPTIONS if option.project or not project)
+        if option is None or not option.lasting:
+            allowed = ", ".join(
+                option.name for option in options.OPTIONS if option.lasting and (option.project or not project)
+            )
             raise UserError(f"{path}: {name} is no setting of greenrun's; the settings are {allowed}")
         if key in seen:
             raise UserError(f"{path}: {option.name} must be told once, not with - and with _")

@@ -27,11 +27,13 @@ from greenrun.sampler.model import Machine
 
 if TYPE_CHECKING:
     from greenrun.cli.config import Config
+    from greenrun.cli.hourly import Hourly
     from greenrun.cli.identity import Run
     from greenrun.cli.markers import Markers
 
 MARKS_NAME = "marks"  # in the run directory; $GREENRUN_MARKS names it to the command
 _LAST_WORD_SECONDS = 0.8  # for `exited` from the command line and for a relay's last markers, when the command is over
+_LAST_ANSWER_SECONDS = 0.4  # for a service's answer, beyond the above
 _SLOW_SOURCES_FIRST_SECONDS = 0.1
 _LIFE_AFTER_JOB_SECONDS = 1.9  # never more than two, whatever blocks
 
@@ -106,8 +108,8 @@ class Daemon:
         self._alone = False  # greenrun is gone
         self._wake_reader, self._wake_writer = os.pipe()
         self._markers: Markers | None = None
-        self._intensities: list[dict[str, Any]] = []
-        self._prepared: type[Markers] | None = None
+        self._hourly: Hourly | None = None
+        self._prepared: tuple[type[Markers], Hourly] | None = None
         self._spawned_at: float | None = None
         self._spawn_is_logged = False
         self._earlier_events: list[dict[str, Any]] = []
@@ -138,7 +140,9 @@ class Daemon:
         while not self._is_over():
             self._wait_once()
         self._begin_to_end()
-        preparing.join()
+        while self._prepared is None and preparing.is_alive():
+            preparing.join(_LAST_ANSWER_SECONDS)
+        preparing.join(_LAST_ANSWER_SECONDS)  # for what is in the cache
         self._take_prepared()
         self._end()
 
@@ -215,25 +219,27 @@ class Daemon:
         )
 
     def _prepare(self) -> None:
-        """In a thread, for these imports take tens of milliseconds: the intensity, and the code that comes later.
+        """In a thread, for it takes tens of milliseconds: the intensity at hand, and the code that comes later.
 
         The slow sources go first: what a GPU used before it was read is lost.
         """
         self._sampler.wait_for_slow(_SLOW_SOURCES_FIRST_SECONDS)
-        from greenrun.cli import ending, footprint, markers  # noqa: F401  ending is only made ready
+        from greenrun.cli import ending, hourly, markers  # noqa: F401  ending is only made ready
 
-        self._intensities = footprint.find(self._config, self._run.utc)
-        self._prepared = markers.Markers
+        intensity = hourly.Hourly(self._sampler, self._config, self._run.utc)
+        intensity.prepare()
+        self._prepared = markers.Markers, intensity
         os.write(self._wake_writer, b"p")
+        intensity.look_in_cache()
+        os.write(self._wake_writer, b"c")
 
     def _take_prepared(self) -> None:
         """Begin with what the thread has prepared; a second call does nothing."""
         if self._prepared is None or self._markers is not None:
             return
-        for fields in self._intensities:
-            self._sampler.write("intensity", **fields)
-        grams_per_kwh = self._intensities[0]["grams_per_kwh"] if self._intensities else None
-        markers = self._prepared(self._sampler, self._config, grams_per_kwh, self._note, self._poll)
+        make_markers, self._hourly = self._prepared
+        self._hourly.begin(self._poll, self._earlier_events)
+        markers = make_markers(self._sampler, self._config, self._hourly, self._note, self._poll)
         marks_path = None if self._log_failure else os.path.join(self._run.run_dir, MARKS_NAME)
         markers.open(marks_path, self._setup.marks, self._output_begins)
         self._markers = markers
@@ -268,6 +274,10 @@ class Daemon:
             self._take_prepared()
             gc.freeze()  # what is there now stays
             gc.enable()  # main has put it off for the sake of the start
+        if self._hourly is not None:
+            if self._hourly.descriptor in ready:
+                self._hourly.look()
+            self._hourly.tick()
         if self._markers is not None:
             self._markers.look()
         self._sampler.tick()
@@ -349,6 +359,8 @@ class Daemon:
             self._wait_for_last_word(deadline)
             if self._markers is not None:
                 self._markers.finish(deadline)
+            if self._hourly is not None:
+                self._hourly.finish(deadline + _LAST_ANSWER_SECONDS)
             self._write_exited()
             self._finish_log("exited")
         self._report()

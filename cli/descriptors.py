@@ -1,8 +1,9 @@
-"""Descriptors of the processes that greenrun forks."""
+"""Pipes between the processes of a run, and what they do not inherit."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,21 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 _MOST_DESCRIPTORS = 4096  # where /proc does not tell which are open
+_LOWEST_DESCRIPTOR = 3  # a closed stdin, stdout or stderr must not become one of our pipes
+
+
+def pipe() -> tuple[int, int]:
+    """Make a pipe, reader and writer, that is not inherited and stays clear of the standard descriptors."""
+    reader, writer = os.pipe()
+    return _above(reader), _above(writer)
+
+
+def _above(descriptor: int) -> int:
+    if descriptor >= _LOWEST_DESCRIPTOR:
+        return descriptor
+    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _LOWEST_DESCRIPTOR)
+    os.close(descriptor)
+    return moved
 
 
 def close_all_but(kept: Collection[int]) -> None:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import platform
 import threading
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from greenrun import __version__
-from greenrun.cli import config, output, parse
-from greenrun.intensity import chain, location
+from greenrun.cli import config, output, parse, services
+from greenrun.intensity import chain, cloud, location
+from greenrun.intensity.model import Unavailable
 from greenrun.reports import units
 from greenrun.sampler import sources
 from greenrun.sampler.model import Finding, Machine, Opened
@@ -67,6 +67,7 @@ def examine(settings: config.Config, environ: Mapping[str, str]) -> dict[str, An
         "devices": devices,
         "findings": findings,
         "place": _place(settings, environ),
+        "services": _services(settings, environ),
         "log_directory": _log_directory(settings.log_dir),
         "warnings": list(settings.warnings),
     }
@@ -136,10 +137,37 @@ def _place(settings: config.Config, environ: Mapping[str, str]) -> dict[str, Any
     told = None
     if settings.intensity is not None:
         told = chain.Told(settings.intensity, settings.intensity_from or "the configuration")
-    now = datetime.now(timezone.utc)
-    found = chain.find(told, place, now, now)
-    intensity = {key: value for key, value in found[0]._asdict().items() if key not in {"from_utc", "to_utc"}}
-    return {**place._asdict(), "intensity": intensity}
+    found = chain.known(told, place, settings.basis)
+    intensity = None
+    if found.spans:
+        bounds = {"from_utc", "to_utc", "fetched_utc"}
+        intensity = {key: value for key, value in found.spans[0]._asdict().items() if key not in bounds}
+    passed = [one._asdict() for one in found.passed]
+    return {**place._asdict(), "cloud": cloud.provider(settings.sysfs_root), "intensity": intensity, "passed": passed}
+
+
+def _services(settings: config.Config, environ: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Tell which services a run here would ask; none is asked now."""
+    place = location.find(settings.country, settings.zone, settings.place_from, environ)
+    rows = []
+    for service in services.services(settings, environ):
+        zone: str | Unavailable = Unavailable("offline, so it is not asked")
+        if settings.intensity is not None:
+            zone = Unavailable("the intensity is told, so it is not asked")
+        elif not settings.offline:
+            zone = service.zone(place, settings.basis)
+        reason = zone if isinstance(zone, Unavailable) else None
+        rows.append(
+            {
+                "link": service.link,
+                "title": service.title,
+                "address": service.address,
+                "zone": None if isinstance(zone, Unavailable) else zone,
+                "cause": reason and reason.cause,
+                "reason": reason and reason.reason,
+            }
+        )
+    return rows
 
 
 def _log_directory(path: str) -> dict[str, Any]:
@@ -207,21 +235,33 @@ def _give_or_take(figure: dict[str, Any]) -> str:
 
 def _around(document: dict[str, Any]) -> list[str]:
     place, logs = document["place"], document["log_directory"]
-    intensity = place["intensity"]
-    basis = intensity["basis"] and f"{intensity['basis']} emissions"
-    year = intensity["year"] and str(intensity["year"])
-    known = (intensity["note"], " of ".join(filter(None, (basis, year))), intensity["source"])
-    figure = f"{units.digits(intensity['grams_per_kwh'], 3)} g CO2e per kWh {_give_or_take(intensity)}"
     where = place["zone"] or place["country"]
     rows = [
         ("place", f"{where} ({place['how']})" if where else place["how"]),
-        ("carbon", f"{figure} ({', '.join(filter(None, known))})"),
+        *((("cloud", f"{place['cloud']}: a run asks its metadata service for the region"),) if place["cloud"] else ()),
+        *(("live", _service(service)) for service in document["services"]),
+        ("carbon", _carbon(place)),
         ("logs", f"{logs['path']}: {logs['trouble'] or 'can be written'}"),
         ("kernel", f"Linux {document['kernel']}, {'with' if document['pidfd'] else 'without'} pidfd"),
         ("version", f"greenrun {document['greenrun']} on Python {document['python']}"),
         *(("warning", warning) for warning in document["warnings"]),
     ]
     return [line for label, text in rows for line in _wrapped(f"  {label:9} ", text)]
+
+
+def _service(service: dict[str, Any]) -> str:
+    return f"{service['title']}: " + (f"asked for {service['zone']}" if service["zone"] else service["reason"])
+
+
+def _carbon(place: dict[str, Any]) -> str:
+    intensity = place["intensity"]
+    if intensity is None:
+        return "unknown: " + "; ".join(one["reason"] for one in place["passed"])
+    basis = intensity["basis"] and f"{intensity['basis']} emissions"
+    year = intensity["year"] and str(intensity["year"])
+    known = (intensity["note"], " of ".join(filter(None, (basis, year))), intensity["source"])
+    figure = f"{units.digits(intensity['grams_per_kwh'], 3)} g CO2e per kWh {_give_or_take(intensity)}"
+    return f"{figure} ({', '.join(filter(None, known))}), where no service answers"
 
 
 def _wrapped(label: str, text: str) -> list[str]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from greenrun.cli.config import Config
+    from greenrun.cli.hourly import Hourly
     from greenrun.sampler.loop import Sampler
 
 _FOLLOW_SECONDS = 0.25
@@ -44,14 +45,15 @@ class Markers:
         self,
         sampler: Sampler,
         config: Config,
-        grams_per_kwh: float | None,
+        hourly: Hourly,
         note: Callable[[str], None],
         poll: select.poll,
     ) -> None:
         self._sampler = sampler
         self._poll = poll
         self._total = config.epochs
-        self._grams_per_joule = None if grams_per_kwh is None else grams_per_kwh * (config.pue or 1.0) / 3.6e6
+        self._hourly = hourly
+        self._pue = config.pue or 1.0
         self._note = note
         self._series: dict[_Told, epochs.Series] = {"marks": epochs.Series(), "output": epochs.Series()}
         self._progress: dict[_Told, Progress] = {}  # empty until the command runs
@@ -241,8 +243,9 @@ class Markers:
         ]
         predicted = prediction.predict(setup, done, total)
         grams = None
-        if predicted.energy_joules is not None and self._grams_per_joule is not None:
-            grams = _scaled(predicted.energy_joules, self._grams_per_joule)
+        grams_per_kwh = self._hourly.grams_per_kwh
+        if predicted.energy_joules is not None and grams_per_kwh is not None:
+            grams = _scaled(predicted.energy_joules, grams_per_kwh * self._pue / 3.6e6)
         fields: dict[str, Any] = {
             "after_epoch": predicted.after_epoch,
             "epochs": predicted.epochs,

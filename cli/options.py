@@ -35,6 +35,7 @@ class Option(NamedTuple):
     short: str = ""
     flag: bool = True  # False: for tests and sites, not for the command line
     project: bool = True  # may a project's file set it? It may come from a repository that nobody has read
+    lasting: bool = True  # False: for one command, hence a flag alone; a greenrun inside the job must not see it
 
     @property
     def key(self) -> str:
@@ -112,6 +113,37 @@ def _zone(text: str) -> str:
     return zone
 
 
+def _basis(text: str) -> str:
+    if text.lower() not in {"lifecycle", "direct"}:
+        raise ValueError("must be lifecycle (with plants and fuel supply) or direct (what leaves the chimney)")
+    return text.lower()
+
+
+def _url(text: str) -> str:
+    scheme, _, rest = text.partition("://")
+    if scheme.lower() not in {"http", "https"} or not rest or not text.isprintable() or set(text) & set("@?# "):
+        raise ValueError("must be an address such as https://api.example.org, without a user or a query")
+    return text.rstrip("/")
+
+
+def _file(text: str) -> str:
+    if not text:
+        raise ValueError("must be the path of a file")
+    return os.path.expanduser(text)
+
+
+def _start(text: str) -> str:
+    if text not in {"now", "greenest"}:
+        raise ValueError("must be now or greenest")
+    return text
+
+
+def _seconds(text: str) -> float:
+    from greenrun.cli.durations import seconds
+
+    return seconds(text)
+
+
 def boolean(text: str) -> bool:
     """Read yes or no as variables tell it."""
     if text.lower() not in {"1", "true", "yes", "0", "false", "no"}:
@@ -126,17 +158,28 @@ OPTIONS = (
     Option("country", str, _country, "where the machine stands: DK, DNK or Denmark", "COUNTRY"),
     Option("zone", str, _zone, "its grid zone, such as DK-DK1", "ZONE"),
     Option("intensity", float, _intensity, "carbon intensity to use, in grams of CO2e per kWh", "G_PER_KWH"),
+    Option("basis", str, _basis, "lifecycle emissions (default) or direct ones", "lifecycle|direct"),
     Option("interval", float, _interval, "time between samples, 0.05 to 60; default: 1", "SECONDS"),
     Option("epochs", int, _epochs, "epochs the job will run: watch for them and predict from the first", "N"),
     Option("quiet", bool, boolean, "no summary on stderr; the log directory has it", short="-q"),
     Option("offline", bool, boolean, "ask no service on the network"),
+    Option("no-cloud-metadata", bool, boolean, "do not ask a cloud's own metadata service for the region"),
+    Option("start", str, _start, "greenest: wait for the greenest time before the deadline", "WHEN", lasting=False),
+    Option("deadline", str, _seconds, "when the command must be over, from now: 12h, 1h30m", "TIME", lasting=False),
+    Option("duration", str, _seconds, "how long it will take, for --start; default: 1h", "TIME", lasting=False),
     Option("no-command", bool, boolean, "leave the command line out of the record"),
+    Option("electricitymaps-token-file", str, _file, "file with the token, mode 0600", flag=False, project=False),
+    Option("electricitymaps-url", str, _url, "address of Electricity Maps", flag=False, project=False),
+    Option("neso-url", str, _url, "address of NESO's carbon intensity service", flag=False, project=False),
+    Option("energidata-url", str, _url, "address of Energi Data Service", flag=False, project=False),
+    Option("energycharts-url", str, _url, "address of Energy-Charts", flag=False, project=False),
+    Option("cloud-metadata-url", str, _url, "address of the cloud's metadata service", flag=False, project=False),
     Option("sysfs-root", str, _directory, "where sysfs is mounted", flag=False, project=False),
     Option("procfs-root", str, _directory, "where procfs is mounted", flag=False, project=False),
 )
 
 BY_KEY = {option.key: option for option in OPTIONS}
-BY_VARIABLE = {option.variable: option for option in OPTIONS}
+BY_VARIABLE = {option.variable: option for option in OPTIONS if option.lasting}
 
 # Acted upon at once, and no settings.
 IMMEDIATE = {"--help", "-h", "--version"}

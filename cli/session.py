@@ -15,6 +15,7 @@ import time
 from typing import TYPE_CHECKING
 
 from greenrun.cli import signals
+from greenrun.cli.descriptors import pipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +29,6 @@ END_WAIT_SECONDS = 1.9  # with what comes after it, its end is no more than two 
 _REAP_WAIT_SECONDS = 0.04
 _MOST_DAEMONS = 4  # one that dies is replaced; one that keeps dying is not
 NEWLINE = b"\x1e"  # stands for the line ends of a summary, for news comes in lines
-_LOWEST_DESCRIPTOR = 3  # a closed stdin, stdout or stderr must not become one of our pipes
 
 
 class Session:
@@ -51,7 +51,7 @@ class Session:
         self._said: list[bytes] = []
         self._daemons = 0
         if watched:
-            self._marks_reader, self.marks = _pipe()
+            self._marks_reader, self.marks = pipe()
             os.set_blocking(self.marks, False)
         self._start_daemon(resume=False)
         self._wait(READY_WAIT_SECONDS, lambda: self._ready)
@@ -60,8 +60,8 @@ class Session:
         self._wake_by_signal()
 
     def _start_daemon(self, *, resume: bool) -> None:
-        control_reader, self._control = _pipe()
-        self._news_reader, news = _pipe()
+        control_reader, self._control = pipe()
+        self._news_reader, news = pipe()
         self._daemons += 1
         parent = os.getpid()
         pid = os.fork()
@@ -210,17 +210,3 @@ class Session:
             if left <= 0 or not select.select([self._news_reader], [], [], left)[0]:
                 return
             self.look()
-
-
-def _pipe() -> tuple[int, int]:
-    """Make a pipe whose ends are not inherited and stay clear of the standard descriptors."""
-    reader, writer = os.pipe()
-    return _above(reader), _above(writer)
-
-
-def _above(descriptor: int) -> int:
-    if descriptor >= _LOWEST_DESCRIPTOR:
-        return descriptor
-    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _LOWEST_DESCRIPTOR)
-    os.close(descriptor)
-    return moved

@@ -34,6 +34,7 @@ def start_fields(run: Run, config: Config) -> dict[str, Any]:
             "country": config.country,
             "zone": config.zone,
             "intensity": config.intensity,
+            "basis": config.basis,
             "interval_seconds": config.interval,
             "epochs": config.epochs,
             "offline": config.offline,

@@ -28,6 +28,10 @@ def main(argv: list[str]) -> int:
     if not told.words:
         raise UserError(f"there is no command to run; the usage is {USAGE} (greenrun --help tells more)")
     settings = config.load(told.flags, os.environ, cwd="")
+    if told.flags.keys() & {"start", "deadline", "duration"}:
+        from greenrun.cli import wait
+
+        wait.until_greenest(settings)
 
     from greenrun.cli.run import run  # the part that measures; a mistake above does not pay for it
 
@@ -67,7 +71,8 @@ class _Run(click.Command):
             )
             formatter.write_paragraph()
             formatter.write_text(
-                "Every option is also a variable (GREENRUN_LOG_DIR) and a key (log-dir = ...) in greenrun.toml, in "
+                "Every option but --start, --deadline and --duration is also a variable (GREENRUN_LOG_DIR) and a key "
+                "(log-dir = ...) in greenrun.toml, in "
                 "[tool.greenrun] of pyproject.toml, in ~/.config/greenrun/config.toml and in /etc/greenrun.toml; "
                 "flags win over variables, variables over files."
             )

@@ -1,6 +1,7 @@
-"""Where the machine stands: told, else by its time zone, else unknown. No service is asked, the locale never.
+"""Where the machine stands: told, else by the cloud it is a part of, else by its time zone, else unknown.
 
-A time zone names a country by zone.tab of the tz database, as the tzdata package ships it.
+No geolocation service is asked, the locale never. `find` asks nobody; `refine` asks a cloud's own metadata service. A
+time zone names a country by zone.tab of the tz database, as the tzdata package ships it.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from greenrun.intensity.model import Place
-from greenrun.intensity.table import country_code
+from greenrun.intensity.model import Place, Unavailable
+from greenrun.intensity.table import cloud_region, country_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -40,6 +41,26 @@ def find(
         if found:
             return Place(found, None, f"time zone {time_zone} from {where}")
     return Place(None, None, "unknown")
+
+
+def refine(place: Place, sysfs_root: str = "/sys", metadata_url: str | None = None) -> Place:
+    """Give the place that the cloud's metadata tell, where the firmware names a cloud; else `place`, which `find` gave.
+
+    For places that nobody told, and not when offline: it asks the metadata service, for half a second at most. Where
+    that does not help, `how` says so: a cloud's time zone is mostly UTC, and seldom the region's.
+    """
+    from greenrun.intensity import cloud, metadata  # sockets, for which the command line's start does not wait
+
+    provider = cloud.provider(sysfs_root)
+    if provider is None:
+        return place
+    region = metadata.region(provider, metadata_url or metadata.DEFAULT_URL)
+    if isinstance(region, Unavailable):
+        return place._replace(how=f"{place.how} (the metadata service of {cloud.TITLES[provider]}: {region.reason})")
+    found = cloud_region(provider, region)
+    if found is None:
+        return place._replace(how=f"{place.how} (no table knows {cloud.TITLES[provider]}'s region {region})")
+    return found
 
 
 def zone_country(zone: str) -> str | None:

@@ -1,178 +1,176 @@
-"""Yearly averages by country: the figures that are there without a network.
+"""Yearly averages by zone, by country and of the world: the figures that are there without a network.
 
-The figures, their years and licences are told in data/README.md. Read when first asked for, with plain string
-methods: the command line checks a country's name before the command starts, and the csv module costs milliseconds.
+Where they come from, of which year and under which licence is told in data/README.md. Each figure has its basis, and
+answers for no other. The tables are read when they are first asked for.
 """
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from greenrun.intensity.model import Intensity, Place, Unavailable
+from greenrun.intensity.countries import Row, country_code, country_name, direct_rows, tables
+from greenrun.intensity.datafiles import lines
+from greenrun.intensity.model import Basis, Intensity, Place, Unavailable
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from datetime import datetime
+__all__ = ["cloud_region", "country", "country_code", "country_name", "region", "world"]
+
+ZONE_UNCERTAINTY_PERCENT = 50.0
+"""A year's average of the zone used for some hours: as for a country. Knowing the place better takes nothing off what
+the hours do, and they do more in a small grid than in a large one (our judgement, data/README.md)."""
 
 COUNTRY_UNCERTAINTY_PERCENT = 50.0
 """A year's average used for some hours. Two good tables differ by 49 % at the 90th percentile (data/README.md)."""
 
+STAND_IN_UNCERTAINTY_PERCENT = 100.0
+"""A figure of somewhere else, or of long ago. A zone lies 85 % off its country's average at the 80th percentile, and an
+intensity below 0 does not exist (data/README.md)."""
+
 UNKNOWN_UNCERTAINTY_PERCENT = 100.0
-"""An average of somewhere else. 95 % of the table's countries lie within 97 % of the world's figure; with the 50 % of
-a yearly average in quadrature that is 109 %, cut where the intensity would fall below 0 (data/README.md)."""
+"""The world's average for an unknown place. 95 % of the countries lie within 97 % of the world's figure; with the 50 %
+of a yearly average in quadrature that is 109 %, cut where the intensity would fall below 0 (data/README.md)."""
 
-_WORLD = "WLD"  # the world's iso3 in the table; it has no iso2
+OLD_YEARS = 10
+"""A figure that is older than the world's by more is said to be old, and is no surer than a stranger's."""
 
-# Names in use that are not the table's own, and the two codes that the European Union writes in its own way.
-_OTHER_NAMES = {
-    "UK": "GB",
-    "EL": "GR",
-    "GREAT BRITAIN": "GB",
-    "BRITAIN": "GB",
-    "ENGLAND": "GB",
-    "SCOTLAND": "GB",
-    "WALES": "GB",
-    "NORTHERN IRELAND": "GB",
-    "AMERICA": "US",
-    "UNITED STATES OF AMERICA": "US",
-    "THE NETHERLANDS": "NL",
-    "HOLLAND": "NL",
-    "CZECH REPUBLIC": "CZ",
-    "TÜRKIYE": "TR",
-    "KOREA": "KR",
-    "REPUBLIC OF KOREA": "KR",
-    "RUSSIAN FEDERATION": "RU",
-    "VIET NAM": "VN",
-    "CÔTE D'IVOIRE": "CI",
-    "IVORY COAST": "CI",
-    "DR CONGO": "CD",
-    "DEMOCRATIC REPUBLIC OF THE CONGO": "CD",
-    "CABO VERDE": "CV",
-    "TIMOR-LESTE": "TL",
-    "MACAU": "MO",
-    "BURMA": "MM",
-    "SWAZILAND": "SZ",
-    "MACEDONIA": "MK",
-    "THE BAHAMAS": "BS",
-    "THE GAMBIA": "GM",
-    "RÉUNION": "RE",
-    "SÃO TOMÉ AND PRÍNCIPE": "ST",
-    "CURAÇAO": "CW",
-    "ÅLAND ISLANDS": "AX",
-    "SAINT BARTHÉLEMY": "BL",
-}
+_ZONE_FILES = (  # the first that has a zone on the basis asked for; what is under the ODbL keeps a file of its own
+    "region_intensity.csv",
+    "electricitymaps/zone_intensity.csv",
+)
+
+_CLOUDS = {"aws": "AWS", "azure": "Azure", "gcp": "Google Cloud"}
 
 
-class Row(NamedTuple):
-    """One country's average over one year, in grams of CO2e per kWh produced, over the plants' life cycle."""
-
-    name: str
+class _Zone(NamedTuple):
+    country: str
     year: int
     grams_per_kwh: float
     source: str
+    note: str
 
 
-class Territory(NamedTuple):
-    """A place without a row: its name, and the country whose row stands in, None where none does."""
-
-    name: str
-    parent: str | None
-
-
-class _Tables(NamedTuple):
-    rows: dict[str, Row]  # by iso2
-    world: Row
-    territories: dict[str, Territory]  # by iso2
-    codes: dict[str, str]  # iso2, iso3 and name, upper case -> iso2
-
-
-def _lines(file_name: str, columns: int) -> Iterator[list[str]]:
-    """Give the rows of a table beside this module, without its header; only the last column may hold commas."""
-    path = os.path.join(os.path.dirname(__file__), "data", file_name)
-    with open(path, encoding="utf-8") as file:
-        next(file)
-        for line in file:
-            yield [cell.strip('"') for cell in line.rstrip("\n").split(",", columns - 1)]
+class _CloudRegion(NamedTuple):
+    country: str
+    zone: str | None
 
 
 @lru_cache(maxsize=1)
-def _tables() -> _Tables:
-    """Read the tables, once a process."""
-    by_iso3: dict[str, Row] = {}
-    territories: dict[str, Territory] = {}
-    codes = dict(_OTHER_NAMES)
-    iso2_of = {}
-    for iso3, iso2, name, year, grams, source in _lines("country_intensity.csv", 6):
-        by_iso3[iso3] = Row(name, int(year), float(grams), source)
-        iso2_of[iso3] = iso2
-    for iso3, iso2, name, parent in _lines("territories.csv", 4):
-        territories[iso2] = Territory(name, parent or None)
-        codes |= {iso2: iso2, iso3: iso2, name.upper(): iso2}
-    world = by_iso3.pop(_WORLD)
-    for iso3, row in by_iso3.items():
-        iso2 = iso2_of[iso3]
-        codes |= {iso2: iso2, iso3: iso2, row.name.upper(): iso2}
-    return _Tables({iso2_of[iso3]: row for iso3, row in by_iso3.items()}, world, territories, codes)
+def _zones() -> dict[str, dict[str, _Zone]]:
+    """Read the tables of zones, once a process: by zone and basis."""
+    found: dict[str, dict[str, _Zone]] = {}
+    for file_name in _ZONE_FILES:
+        for zone, country_, year, grams, basis, _, licence, source, note, _ in lines(file_name, 10):
+            row = _Zone(country_, int(year), float(grams), f"{source}, {licence}", note)
+            found.setdefault(zone, {}).setdefault(basis, row)
+    return found
 
 
-def country_code(text: str) -> str | None:
-    """Give the ISO 3166-1 alpha-2 code that `text` names, None if it names no country.
+@lru_cache(maxsize=1)
+def _cloud_regions() -> dict[tuple[str, str], _CloudRegion]:
+    """Read the regions of the clouds, once a process, by provider and region."""
+    return {
+        (provider, name): _CloudRegion(country_, zone or None)
+        for provider, name, country_, zone, _ in lines("cloud_regions.csv", 5)
+    }
 
-    `text` may be an alpha-2 or alpha-3 code or an English name, in any case. UK is GB and EL is GR.
+
+def region(place: Place, basis: Basis) -> Intensity | Unavailable:
+    """Give the yearly average of the place's zone: a state, a province, a bidding zone or a zone of Electricity Maps.
+
+    A country's own code is its whole grid: the country table answers for it where it can.
     """
-    return _tables().codes.get(" ".join(text.upper().split()))
-
-
-def country_name(code: str) -> str | None:
-    """Give the English name of the country with this alpha-2 code, None if there is none."""
-    tables = _tables()
-    place = tables.rows.get(code) or tables.territories.get(code)
-    return place.name if place else None
-
-
-class CountryTable:
-    """A country's yearly average. Knows no zones and no hours: it says so in the note."""
-
-    name = "country table"
-
-    def spans(self, place: Place, from_utc: datetime, to_utc: datetime) -> list[Intensity] | Unavailable:  # noqa: ARG002  one figure holds for all time
-        """Give the country's row, or its parent's for a territory without one."""
-        if place.country is None:
-            return Unavailable("the country is unknown (--country tells it)")
-        tables = _tables()
-        row = tables.rows.get(place.country)
-        notes = [f"a yearly average of the whole country, not of zone {place.zone}"] if place.zone else []
-        uncertainty_percent = COUNTRY_UNCERTAINTY_PERCENT
-        if row is None:
-            territory = tables.territories.get(place.country)
-            if territory is None or territory.parent is None:
-                return Unavailable(f"the table has no figure for {country_name(place.country) or place.country}")
-            row = tables.rows[territory.parent]
-            notes.append(f"there is no figure for {territory.name}, that of {row.name} stands in")
-            uncertainty_percent = UNKNOWN_UNCERTAINTY_PERCENT
-        return [_intensity(row, place.country, uncertainty_percent, "; ".join(notes))]
-
-
-class WorldAverage:
-    """The world's yearly average: the last link, which always has a figure."""
-
-    name = "world average"
-
-    def spans(self, place: Place, from_utc: datetime, to_utc: datetime) -> list[Intensity] | Unavailable:  # noqa: ARG002  one figure holds everywhere and for all time
-        """Give the world's row."""
-        return [_intensity(_tables().world, None, UNKNOWN_UNCERTAINTY_PERCENT, "the world average")]
-
-
-def _intensity(row: Row, country: str | None, uncertainty_percent: float, note: str) -> Intensity:
+    zone = place.zone.upper() if place.zone else place.country
+    if zone is None:
+        return Unavailable("the place is unknown")
+    if zone in tables().rows:
+        if place.zone is None:
+            return Unavailable("no zone is known, only the country")
+        return Unavailable(f"zone {zone} is the whole of {country_name(zone)}")
+    rows = _zones().get(zone)
+    if rows is None:
+        if place.zone is None:
+            return Unavailable("no zone is known, only the country")
+        return Unavailable(f"the region table has no zone {place.zone}")
+    row = rows.get(basis)
+    if row is None:
+        return _other_basis(f"the region table's figure for {zone}", next(iter(rows)), basis)
     return Intensity(
         grams_per_kwh=row.grams_per_kwh,
+        link="region table",
+        source=row.source,
+        zone=zone,
+        country=row.country,
+        year=row.year,
+        basis=basis,
+        uncertainty_percent=ZONE_UNCERTAINTY_PERCENT,
+        note=row.note,
+    )
+
+
+def country(place: Place, basis: Basis) -> Intensity | Unavailable:
+    """Give the country's yearly average, or its parent's for a territory without one."""
+    if place.country is None:
+        return Unavailable("the country is unknown")
+    known = tables()
+    rows, others = known.rows, direct_rows()
+    if basis == "direct":
+        rows, others = others, rows
+    row = rows.get(place.country)
+    territory = known.territories.get(place.country)
+    stand_in = None
+    if row is None and territory and territory.parent:
+        row = stand_in = rows.get(territory.parent)
+    if row is None:
+        name = country_name(place.country) or place.country
+        other = others.get(place.country)
+        if other is not None:
+            return _other_basis(f"the country table's figure for {name}", other.basis, basis)
+        return Unavailable(f"the country table has no figure for {name}")
+    notes = []
+    if place.zone and place.zone.upper() != place.country:
+        notes.append(f"a yearly average of the whole country, not of zone {place.zone}")
+    if territory and stand_in:
+        notes.append(f"there is no figure for {territory.name}, that of {stand_in.name} stands in")
+    if row.year < known.world.year - OLD_YEARS:
+        notes.append(f"the newest figure is of {row.year}")
+    uncertainty_percent = STAND_IN_UNCERTAINTY_PERCENT if notes else COUNTRY_UNCERTAINTY_PERCENT
+    return _intensity("country table", row, place.country, basis, uncertainty_percent, "; ".join(notes))
+
+
+def world(basis: Basis) -> Intensity | Unavailable:
+    """Give the world's yearly average; there is none of direct emissions."""
+    row = tables().world
+    if row.basis != basis:
+        return _other_basis("the world's figure", row.basis, basis)
+    return _intensity("world", row, None, basis, UNKNOWN_UNCERTAINTY_PERCENT, "the world average")
+
+
+def cloud_region(provider: str, region_name: str) -> Place | None:
+    """Give the place of a cloud's region; `provider` is aws, azure or gcp. None for a region that the table lacks.
+
+    The zone is None where the region's place leaves open which grid feeds it.
+    """
+    found = _cloud_regions().get((provider, region_name.lower()))
+    if found is None:
+        return None
+    return Place(found.country, found.zone, f"cloud metadata: {_CLOUDS[provider]} {region_name.lower()}")
+
+
+def _other_basis(figure: str, has: str, wanted: Basis) -> Unavailable:
+    return Unavailable(f"{figure} is of {has} emissions, not {wanted}")
+
+
+def _intensity(
+    link: str, row: Row, country_: str | None, basis: Basis, uncertainty_percent: float, note: str
+) -> Intensity:
+    return Intensity(
+        grams_per_kwh=row.grams_per_kwh,
+        link=link,
         source=row.source,
         zone=None,
-        country=country,
+        country=country_,
         year=row.year,
-        basis="lifecycle",
+        basis=basis,
         uncertainty_percent=uncertainty_percent,
         note=note,
     )

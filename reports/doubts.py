@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING
 
 from greenrun.reports.energy import MISSING_SHARE, Measured, missing_seconds
 from greenrun.reports.life import first, is_number
+from greenrun.reports.origin import is_sure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from greenrun.reports.life import Life
     from greenrun.reports.record import Event, Gap, IntensityUsed, RunStatus, Warned
+
+LAST_RESORTS = ("region table", "country table", "world")
+"""The links of the chain that need no network. What the others lack is told as it happens, by the sampler."""
 
 _UNMEASURED = ("gap", "reset")  # the log's warnings whose stretch is in no total
 
@@ -64,7 +68,9 @@ def warnings(
 ) -> list[Warned]:
     """Give the log's warnings and those that the account has to add, one sentence each."""
     out: list[Warned] = [
-        {"code": event["code"], "message": event["message"]} for event in events if event["event"] == "warning"
+        {"code": event["code"], "message": event["message"]}
+        for event in events
+        if event["event"] == "warning" and not (event["code"] == "intensity" and _is_made_good(used))
     ]
     if life is None:
         not_started = first(events, "not-started")
@@ -88,10 +94,7 @@ def warnings(
             "terminal, a pipe or a file, in lines such as Epoch 3/10, or the job tells them by markers."
         )
         out.append({"code": "epochs", "message": sentence})
-    if used["grams_per_kwh"] is None:
-        sentence = "No carbon intensity is known for the whole run, so its CO2e is unknown."
-        out.append({"code": "intensity", "message": sentence})
-    return out
+    return [*out, *_of_intensity(used)]
 
 
 def _of_life(life: Life, devices: Sequence[Measured]) -> Iterator[Warned]:
@@ -103,6 +106,29 @@ def _of_life(life: Life, devices: Sequence[Measured]) -> Iterator[Warned]:
         yield {"code": "killed", "message": sentence}
     if not devices:
         yield {"code": "unread", "message": "No device was measured or estimated, so the energy is unknown."}
+
+
+def _is_made_good(used: IntensityUsed) -> bool:
+    """Tell whether a service that failed has answered after all, for the whole run, and with what was measured."""
+    failing = any(passed["cause"] != "absent" for passed in used["passed_over"])
+    return bool(used["spans"]) and not failing and all(map(is_sure, used["spans"]))
+
+
+def _of_intensity(used: IntensityUsed) -> Iterator[Warned]:
+    if used["grams_per_kwh"] is None:
+        known = any(span["grams_per_kwh"] is not None for span in used["spans"])
+        why = [passed["reason"] for passed in used["passed_over"] if passed["link"] in LAST_RESORTS]
+        sentence = (
+            f"No carbon intensity is known for {'a part of the run' if known else 'the run'}, so its CO2e is unknown"
+            f"{': ' if why else ''}{'; '.join(why)}."
+        )
+        yield {"code": "intensity", "message": sentence}
+    if len({span["basis"] for span in used["spans"]} - {None}) > 1:
+        sentence = (
+            "A part of the run is charged with lifecycle emissions and a part with direct ones, which are less: "
+            "its CO2e is a mixture of both."
+        )
+        yield {"code": "basis", "message": sentence}
 
 
 def _of_device(device: Measured, life: Life) -> Iterator[Warned]:

@@ -56,6 +56,11 @@ class Clock:
         """Give the UTC at `t`."""
         return self._start + timedelta(seconds=t + self._step_at(t)[1])
 
+    def utc_until(self, t: float) -> datetime:
+        """Give the UTC just before `t`: where it jumps at `t`, what it had come to."""
+        step = next((step for step in reversed(self._steps) if step[0] < t), self._steps[0])
+        return self._start + timedelta(seconds=t + step[1])
+
     def suspended_seconds(self, begin: float, end: float) -> float:
         """Give how long the machine slept between two moments."""
         slept: float = self._step_at(end)[2] - self._step_at(begin)[2]

@@ -43,22 +43,36 @@ class Energy(TypedDict):
     total: float | None
 
 
-class Span(TypedDict):
-    """A stretch of time with one intensity, and the facility's energy and emissions in it."""
+# "from" is a word of Python's own, hence not a class
+Span = TypedDict(
+    "Span",
+    {
+        "from": str,
+        "to": str,
+        "grams_per_kwh": float | None,
+        "basis": Basis | None,
+        "source": str | None,
+        "zone": str | None,
+        "country": str | None,
+        "year": int | None,
+        "uncertainty_percent": float | None,
+        "estimated": bool,
+        "fetched_at": str | None,
+        "link": str | None,
+        "note": str,
+        "facility_energy_kwh": float | None,
+        "co2e_grams": float | None,
+    },
+)
+"""A stretch of time with one intensity, and the facility's energy and emissions in it."""
 
-    from_utc: str
-    to_utc: str
-    grams_per_kwh: float | None
-    basis: Basis | None
-    source: str | None
-    zone: str | None
-    country: str | None
-    year: int | None
-    uncertainty_percent: float | None
-    estimated: bool
-    note: str
-    facility_energy_kwh: float | None
-    co2e_grams: float | None
+
+class PassedOver(TypedDict):
+    """A link of the chain that gave no figure of those in use, and why."""
+
+    link: str
+    cause: str
+    reason: str
 
 
 class IntensityUsed(TypedDict):
@@ -70,13 +84,14 @@ class IntensityUsed(TypedDict):
     zone: str | None
     country: str | None
     year: int | None
+    link: str | None
     uncertainty_percent: float | None
     note: str
     how: str | None
+    passed_over: list[PassedOver]
     spans: list[Span]
 
 
-# "from" is a word of Python's own, hence not a class
 Epoch = TypedDict(
     "Epoch", {"n": int, "from": float, "duration_seconds": float, "energy_joules": float | None, "marker": Marker}
 )

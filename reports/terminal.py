@@ -10,7 +10,7 @@ import textwrap
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from greenrun.reports import units
+from greenrun.reports import origin, units
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -40,10 +40,15 @@ def render(record: Record, run_dir: str | None = None, width: int = 80) -> str:
     """Give the summary in lines of at most `width` columns; only the path `run_dir` is never cut, to be copied."""
     lines = _wrap(_PREFIX, "  ", _headline(record), width)
     for label, text in _entries(record):
-        lines += _wrap(f"  {label:{_TEXT_COLUMN - 2}}", " " * _TEXT_COLUMN, text, width)
+        lines += _entry(label, text, width)
     if run_dir is not None:
         lines.append(f"  {'log':{_TEXT_COLUMN - 2}}{_clean(run_dir)}")
     return "\n".join(lines).replace(units.NO_BREAK, " ") + "\n"
+
+
+def entry(label: str, text: str, width: int = 80) -> str:
+    """Give one more entry for below a summary, in its columns."""
+    return "\n".join(_entry(label, text, width)).replace(units.NO_BREAK, " ") + "\n"
 
 
 def prediction_line(prediction: Mapping[str, Any], *, estimated: bool) -> str:
@@ -167,21 +172,9 @@ def _footprint(record: Record) -> Iterator[_Entry]:
     else:
         yield "CO2e", f"{units.mass(grams)} ({_range(units.mass(low), units.mass(high))} at 95{units.NO_BREAK}%)"
     yield "  PUE", f"{record['pue']:g}, {_PUE_SOURCES[record['pue_source']]}"
-    used = record["intensity"]
-    if used["grams_per_kwh"] is not None:
-        amount = f"{units.digits(used['grams_per_kwh'], 3)}{units.NO_BREAK}g/kWh"
-        basis = None if used["basis"] is None else f"{used['basis']} emissions"
-        year = None if used["year"] is None else str(used["year"])
-        known = (
-            amount + _plus_minus(used["uncertainty_percent"]),
-            "mean over the run" if len(used["spans"]) > 1 else None,
-            used["zone"] or used["country"],
-            used["how"] if used["country"] else None,
-            used["note"],
-            " of ".join(filter(None, (basis, year))),
-            used["source"],
-        )
-        yield "  intensity", ", ".join(filter(None, known))
+    intensity = origin.words(record["intensity"])
+    if intensity:
+        yield "  intensity", intensity
 
 
 def _epochs(record: Record) -> Iterator[_Entry]:
@@ -205,6 +198,10 @@ def _epochs(record: Record) -> Iterator[_Entry]:
 
 def _plus_minus(percent: float | None) -> str:
     return "" if percent is None else f"{units.NO_BREAK}+-{units.percent(percent)}"
+
+
+def _entry(label: str, text: str, width: int) -> list[str]:
+    return _wrap(f"  {label:{_TEXT_COLUMN - 2}}", " " * _TEXT_COLUMN, text, width)
 
 
 def _wrap(first_indent: str, indent: str, text: str, width: int) -> list[str]:

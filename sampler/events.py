@@ -136,7 +136,14 @@ _EVENTS: dict[str, dict[str, _Check]] = {
         "host": _if_there(_is_text),
         "user": _if_there(_is_text),
         "environment": _if_there(_is_table_of_text),
-        "config": _if_there(_object(pue=_if_there(_is_number))),
+        "config": _if_there(
+            _object(
+                pue=_if_there(_is_number),
+                country=_if_there(_is_text),
+                zone=_if_there(_is_text),
+                basis=_if_there(_is_text),
+            )
+        ),
         "utc": _is_utc,
         "monotonic": _is_number,
         "boottime": _is_number,
@@ -175,6 +182,9 @@ _EVENTS: dict[str, dict[str, _Check]] = {
         "uncertainty_percent": _if_there(_is_number),
         "note": _if_there(_is_text),
         "how": _or_null(_is_text),
+        "link": _if_there(_is_text),
+        "fetched_at": _if_there(_is_utc),
+        "passed": _if_there(_list_of(_object(link=_is_text, cause=_is_text, reason=_is_text))),
     },
     "prediction": {
         "after_epoch": _is_whole,

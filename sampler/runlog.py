@@ -1,12 +1,16 @@
-"""The run log: append-only JSON Lines, one writer. docs/run-log.md describes the events."""
+"""The run log: append-only JSON Lines, one writer while the run lasts. docs/run-log.md describes the events."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+from typing import TYPE_CHECKING
 
 from greenrun.sampler.events import Event, flaw
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 SCHEMA = 1
 LOG_NAME = "run.jsonl"
@@ -97,6 +101,39 @@ def _drop_torn_line(file: int) -> None:
     os.ftruncate(file, begin + os.pread(file, _LARGEST_LINE, begin).rfind(b"\n") + 1)
 
 
+def append(run_dir: str, events: Iterable[Event]) -> None:
+    """Add events to the log of a run that is over: all of them, on disk when this returns, or none.
+
+    Raises OSError.
+    """
+    file = os.open(os.path.join(run_dir, LOG_NAME), os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        _end_last_line(file)
+        size = os.fstat(file).st_size
+        try:
+            rest = b"".join(map(encode, events))
+            while rest:
+                rest = rest[os.write(file, rest) :]
+            os.fsync(file)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(file, size)
+            raise
+    finally:
+        os.close(file)
+
+
+def _end_last_line(file: int) -> None:
+    """End a last line that lacks nothing but its newline, for it is read as an event; a torn one is taken back."""
+    size = os.fstat(file).st_size
+    begin = max(0, size - _LARGEST_LINE)
+    last = os.pread(file, _LARGEST_LINE, begin).rpartition(b"\n")[2]
+    if last and _decode(last)[0] is not None:
+        os.write(file, b"\n")
+    else:
+        _drop_torn_line(file)
+
+
 def encode(event: Event) -> bytes:
     """Give the line of an event; what is no valid Unicode becomes a question mark."""
     text = json.dumps(event, separators=(",", ":"), ensure_ascii=False)
@@ -155,7 +192,7 @@ def _without_waiting(path: str, flags: int) -> int:
 
 
 def _with_last(events: list[Event], path: str) -> list[Event]:
-    if events[-1]["event"] == "end":
+    if any(event["event"] == "end" for event in events):
         return events
     try:
         with open(path, "rb", opener=_without_waiting) as file:

@@ -31,7 +31,7 @@ def sources() -> set[str]:
         return {name for name in listed.split("\0") if name and (ROOT / name).is_file()}
     return {
         path.relative_to(ROOT).as_posix()
-        for top in (*ROOMS, "src", "tests")
+        for top in (*ROOMS, "src", "tests", "tools")
         for path in (ROOT / top).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     } | set(BESIDE)
@@ -74,10 +74,10 @@ def test_the_wheel_holds_every_file_of_the_package(dist: Path) -> None:
 
 
 def test_the_source_distribution_is_whole(dist: Path) -> None:
-    """The source distribution has each file of the package, the tests and what stands beside them."""
+    """The source distribution has each file of the package, the tests, the tools and what stands beside them."""
     with tarfile.open(only(dist, "*.tar.gz")) as sdist:
         held = {name.partition("/")[2] for name in sdist.getnames()}
-    wanted = {name for name in sources() if installed_as(name) or name.startswith("tests/")} | set(BESIDE)
+    wanted = {name for name in sources() if installed_as(name) or name.startswith(("tests/", "tools/"))} | set(BESIDE)
     assert not wanted - held
 
 
@@ -85,7 +85,8 @@ def test_the_licences_are_shipped(dist: Path) -> None:
     """The wheel carries greenrun's licence and those of the tables in it."""
     with zipfile.ZipFile(only(dist, "*.whl")) as wheel:
         licences = {name.partition("/licenses/")[2] for name in wheel.namelist() if "/licenses/" in name}
-    assert licences == {"LICENSE", "intensity/data/README.md", "sampler/data/README.md"}
+    data = ("intensity/data", "intensity/data/electricitymaps", "sampler/data")
+    assert licences == {"LICENSE", *(f"{folder}/README.md" for folder in data)}
 
 
 def test_the_wheel_works_alone(dist: Path, tmp_path: Path) -> None:

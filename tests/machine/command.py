@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 ENTRY = os.path.join(os.path.dirname(sys.executable), "greenrun")
+_NOBODY = "http://127.0.0.1:9"  # the discard service, which no machine runs any more
+_SERVICES = ("ELECTRICITYMAPS", "NESO", "ENERGIDATA", "ENERGYCHARTS", "CLOUD_METADATA")
 _MARK = "SIMULATED_MACHINE_TEST"
 
 
@@ -34,7 +36,11 @@ class Greenrun:
         """Give the environment that greenrun starts with; None as a value takes a variable away."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GREENRUN_")}
         environment |= {"HOME": self.home, "XDG_CONFIG_HOME": os.path.join(self.home, ".config")}
+        environment |= {"XDG_CACHE_HOME": os.path.join(self.home, ".cache")}
         environment |= {"TMPDIR": self.temporary, _MARK: self._mark}
+        # No test may ask a real service: offline unless it says otherwise, and then where nobody listens.
+        environment |= {"GREENRUN_OFFLINE": "1", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+        environment |= {f"GREENRUN_{service}_URL": _NOBODY for service in _SERVICES}
         for name, value in (changes or {}).items():
             if value is None:
                 environment.pop(name, None)

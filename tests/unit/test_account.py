@@ -119,7 +119,7 @@ def test_two_intensities_over_an_hour_boundary() -> None:
     record = account(events)
     assert record["co2e_grams"] == pytest.approx(700.0, abs=1e-9)
     spans = record["intensity"]["spans"]
-    assert [span["to_utc"] for span in spans] == ["2026-01-01T11:00:00.000Z", "2026-01-01T11:01:12.000Z"]
+    assert [span["to"] for span in spans] == ["2026-01-01T11:00:00.000Z", "2026-01-01T11:01:12.000Z"]
     assert [span["facility_energy_kwh"] for span in spans] == pytest.approx([1.0, 2.0], abs=1e-12)
     assert record["intensity"]["grams_per_kwh"] == pytest.approx(700.0 / 3.0, abs=1e-9)
     parts = [span["co2e_grams"] for span in spans]

@@ -53,6 +53,29 @@ def test_what_if_it_had_run_elsewhere(run_dir: Path) -> None:
     assert exact["co2e_grams"] == 0.0
 
 
+def test_what_if_on_another_basis(run_dir: Path) -> None:
+    """At the place of the log unless another one is told; where no table has the basis the CO2e is unknown, and why."""
+    told = json.loads(report(str(run_dir), "--json", "--basis", "direct").stdout)
+    assert (told["intensity"]["basis"], told["intensity"]["country"]) == ("direct", "DK")
+    assert told["co2e_grams"] > 0.0
+    japan = json.loads(report(str(run_dir), "--json", "--basis", "direct", "--country", "Japan").stdout)
+    assert japan["co2e_grams"] is None
+    assert [passed["link"] for passed in japan["intensity"]["passed_over"]] == [
+        "region table",
+        "country table",
+        "world",
+    ]
+    assert "Japan" in japan["warnings"][-1]["message"]
+
+
+def test_what_if_keeps_the_run_s_basis(run_dir: Path) -> None:
+    """A run on direct emissions is told again on direct ones."""
+    log = (run_dir / "run.jsonl").read_text()
+    (run_dir / "run.jsonl").write_text(log.replace('"config":{"pue":1.2}', '"config":{"pue":1.2,"basis":"direct"}'))
+    told = json.loads(report(str(run_dir), "--json", "--country", "France").stdout)
+    assert told["intensity"]["basis"] == "direct"
+
+
 def test_a_killed_run_is_told_as_partial(run_dir: Path) -> None:
     """The log stops in the middle of a line."""
     log = (run_dir / "run.jsonl").read_bytes()
@@ -69,6 +92,7 @@ def test_a_killed_run_is_told_as_partial(run_dir: Path) -> None:
         (["--country", "Atlantis"], "--country must be"),
         (["--intensity", "nan"], "--intensity must be"),
         (["--zone", "1"], "--zone must be"),
+        (["--basis", "both"], "--basis must be"),
         (["--colour"], "--colour"),
     ],
 )

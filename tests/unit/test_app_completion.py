@@ -24,7 +24,7 @@ def offered(greenrun: Greenrun, line: str, **env: str) -> set[str]:
         ("greenrun --l", {"plain,--log-dir"}),
         ("greenrun --pue 1.2 --ep", {"plain,--epochs"}),
         ("greenrun run --ver", {"plain,--version"}),
-        ("greenrun ", {"plain,run", "plain,report", "plain,mark", "plain,doctor"}),
+        ("greenrun ", {"plain,run", "plain,report", "plain,when", "plain,intensity", "plain,mark", "plain,doctor"}),
         ("greenrun doctor --js", {"plain,--json"}),
         ("greenrun --log-dir ", {"dir,"}),
         ("greenrun --pue ", set()),

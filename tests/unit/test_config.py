@@ -258,3 +258,86 @@ def test_no_parser_is_imported_where_there_is_no_file(tmp_path: Path) -> None:
     command = [sys.executable, "-c", code]
     told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
     assert told.stdout == "set()\n"
+
+
+def test_a_cluster_s_table_holds_on_that_cluster_alone(places: Places) -> None:
+    """One home on two clusters: the table that SLURM's name for the cluster picks lies over the rest of its file."""
+    places.user.write_text(
+        'country = "DE"\npue = 1.5\n[clusters.alpha]\ncountry = "NO"\nzone = "NO-NO2"\n[clusters.beta]\npue = 1.1\n'
+    )
+    assert places.load().country == "DE"
+    alpha, beta = places.load(SLURM_CLUSTER_NAME="alpha"), places.load(SLURM_CLUSTER_NAME="beta")
+    assert (alpha.country, alpha.zone, alpha.pue) == ("NO", "NO-NO2", 1.5)
+    assert alpha.place_from == f"{places.user}, clusters.alpha"
+    assert (beta.country, beta.zone, beta.pue) == ("DE", None, 1.1)
+    assert places.load(SLURM_CLUSTER_NAME="gamma") == places.load()
+
+
+def test_a_user_s_file_lies_over_the_site_s_table_for_a_cluster(places: Places) -> None:
+    """The cluster's table belongs to its file, and a user is nearer than a site."""
+    places.site.write_text('[clusters.alpha]\ncountry = "NO"\npue = 1.2\n')
+    places.user.write_text('country = "DE"\n')
+    found = places.load(SLURM_CLUSTER_NAME="alpha")
+    assert (found.country, found.pue) == ("DE", 1.2)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("clusters = 3\n", "clusters must hold a table for each cluster"),
+        ("[clusters]\nalpha = 'DK'\n", "clusters must hold a table for each cluster"),
+        ("[clusters.alpha]\ncountry = 'Atlantis'\n", "clusters.alpha: country must be a country"),
+        ("[clusters.alpha]\ncuontry = 'DK'\n", "clusters.alpha: cuontry is no setting"),
+        ("start = 'greenest'\n", "start is no setting"),
+    ],
+)
+def test_a_mistake_in_a_cluster_s_table_names_it(places: Places, text: str, sentence: str) -> None:
+    """File, cluster and key are in the sentence."""
+    places.site.write_text(text)
+    with pytest.raises(UserError, match=re.escape(sentence)) as caught:
+        places.load(SLURM_CLUSTER_NAME="alpha")
+    assert str(places.site) in str(caught.value)
+
+
+def test_a_project_has_no_clusters_and_names_no_service(places: Places) -> None:
+    """Whoever wrote a repository must not choose where a user's token goes."""
+    places.project.write_text(
+        'electricitymaps-url = "https://evil.example"\nelectricitymaps-token-file = "/etc/passwd"\n'
+        'neso-url = "https://evil.example"\nenergidata-url = "https://evil.example"\n'
+        'energycharts-url = "https://evil.example"\ncloud-metadata-url = "https://evil.example"\n'
+    )
+    found = places.load()
+    assert len(found.warnings) == 6
+    assert all("a project's file may not set it" in warning for warning in found.warnings)
+    assert "evil" not in str(found._replace(warnings=()))
+    places.project.write_text('[clusters.alpha]\ncountry = "DK"\n')
+    with pytest.raises(UserError, match="clusters is no setting"):
+        places.load(SLURM_CLUSTER_NAME="alpha")
+
+
+def test_what_is_for_one_command_is_no_variable(places: Places) -> None:
+    """A greenrun inside a job that waited for its hour must not wait again."""
+    found = places.load(GREENRUN_START="greenest", GREENRUN_DEADLINE="12h")
+    assert (found.start, found.deadline) == (None, None)
+    assert len(found.warnings) == 2
+    flags: dict[str, str | bool] = {"start": "greenest", "deadline": "12h", "duration": "90m"}
+    told = places.load(flags)
+    assert (told.start, told.deadline, told.duration) == ("greenest", 43200.0, 5400.0)
+
+
+def test_services_have_addresses_that_only_users_and_sites_tell(places: Places) -> None:
+    """From the variables of the issue, without a slash at the end."""
+    found = places.load(
+        GREENRUN_ELECTRICITYMAPS_URL="http://127.0.0.1:8080/",
+        GREENRUN_NESO_URL="https://neso.example/api",
+        GREENRUN_BASIS="Direct",
+        GREENRUN_NO_CLOUD_METADATA="1",
+    )
+    assert found.electricitymaps_url == "http://127.0.0.1:8080"
+    assert found.neso_url == "https://neso.example/api"
+    assert (found.basis, found.cloud_metadata, found.warnings) == ("direct", False, ())
+    for wrong in ("ftp://x", "api.example.org", "https://", "https://me:secret@x", "https://x?token=y", "https://x y"):
+        with pytest.raises(UserError, match="must be an address"):
+            places.load(GREENRUN_NESO_URL=wrong)
+    with pytest.raises(UserError, match="must be lifecycle"):
+        places.load(GREENRUN_BASIS="marginal")

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from unit.data.logs import device, end, epoch, exited, intensity, joined, sample, spawned, start, warning
+from unit.data.logs import device, end, epoch, exited, hour, joined, sample, spawned, start, warning, yearly
 
 from greenrun.reports import jsonfile, terminal
 from greenrun.reports.account import account
@@ -37,9 +37,16 @@ PREDICTION = {
 }
 RUSAGE = {"user_seconds": 1.0, "system_seconds": 0.5, "max_rss_bytes": 1000}
 EVENTS: list[dict[str, Any]] = [
-    start(CPU, cpu_base=[10.0, 40.0], environment={"CI": "true"}, findings=[]),
+    start(
+        CPU,
+        cpu_base=[10.0, 40.0],
+        environment={"CI": "true"},
+        findings=[],
+        config={"pue": 1.2, "country": "DK", "zone": "DK-DK1", "basis": "lifecycle"},
+    ),
     sample(0.0, 0.0, cpu=[None, 0.1, 1.0], mem=[None, 1, 2]),
-    intensity(200.0, "2026-01-01T10:00:00Z", "2026-01-01T11:00:00Z"),
+    yearly(300.0),
+    hour(200.0, "2026-01-01T10:00:00Z", "2026-01-01T11:00:00Z"),
     spawned(0.1),
     joined(0.5, GPU),
     sample(0.5, 5.0, 0.0, cpu=[0.2, 0.4, 2.0]),
@@ -259,6 +266,55 @@ def test_last_json_beside_a_finished_log(tmp_path: Path) -> None:
     write(tmp_path, EVENTS)
     (tmp_path / LAST_NAME).write_text(json.dumps(sample(99.0, 990.0, 990.0)))
     assert runlog.read(str(tmp_path)) == EVENTS
+
+
+# --- adding to a log that is over
+
+LATER = [hour(90.0 + index, "2026-01-01T10:00:00Z", "2026-01-01T11:00:00Z", t=3.0) for index in range(2)]
+
+
+def test_events_after_the_end(tmp_path: Path) -> None:
+    """What is added follows the end, and last.json beside such a log is still older than it."""
+    data = write(tmp_path, EVENTS)
+    runlog.append(str(tmp_path), LATER)
+    assert (tmp_path / LOG_NAME).read_bytes() == data + b"".join(map(runlog.encode, LATER))
+    (tmp_path / LAST_NAME).write_text(json.dumps(sample(99.0, 990.0, 990.0)))
+    assert runlog.read(str(tmp_path)) == [*EVENTS, *LATER]
+    tell(tmp_path)
+
+
+def test_events_after_a_killed_run(tmp_path: Path) -> None:
+    """Half a line is taken back; a whole one that lacks its newline is kept; last.json still adds its sample."""
+    data = write(tmp_path, EVENTS[:-2])
+    last = sample(9.0, 90.0, 100.0)
+    (tmp_path / LAST_NAME).write_bytes(runlog.encode(last))
+    later = [event | {"t": 9.0} for event in LATER]
+    for torn in (b"", b"{", b'{"event":"sample","t":1.0', b"\xff" * 10):
+        (tmp_path / LOG_NAME).write_bytes(data + torn)
+        runlog.append(str(tmp_path), later)
+        assert runlog.read(str(tmp_path)) == [*EVENTS[:-2], *later, last]
+    (tmp_path / LOG_NAME).write_bytes(data.rstrip(b"\n"))
+    runlog.append(str(tmp_path), later)
+    assert runlog.read(str(tmp_path)) == [*EVENTS[:-2], *later, last]
+
+
+def test_all_of_the_events_or_none(tmp_path: Path) -> None:
+    """Where the disk ends in the middle of the second line the log is as it was, and the caller knows."""
+    data = write(tmp_path, EVENTS)
+    with full_disk(len(data) + len(runlog.encode(LATER[0])) + 10), pytest.raises(OSError, match="too large"):
+        runlog.append(str(tmp_path), LATER)
+    assert (tmp_path / LOG_NAME).read_bytes() == data
+
+
+def test_nothing_is_added_where_no_log_is(tmp_path: Path) -> None:
+    """A log that is missing is not made, and a link in its place is not followed."""
+    with pytest.raises(FileNotFoundError):
+        runlog.append(str(tmp_path), LATER)
+    os.symlink(tmp_path / "target", tmp_path / LOG_NAME)
+    (tmp_path / "target").write_bytes(b"")
+    with pytest.raises(OSError, match="symbolic"):
+        runlog.append(str(tmp_path), LATER)
+    assert (tmp_path / "target").read_bytes() == b""
 
 
 # --- the writer in trouble

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from unit.data.logs import device, end, epoch, exited, intensity, joined, sample, spawned, start, warning
+from unit.data.logs import device, end, epoch, exited, hour, intensity, joined, sample, spawned, start, warning, yearly
 
 from greenrun import reports
 from greenrun.reports import jsonfile
@@ -100,12 +100,15 @@ def samples(draw: st.DrawFn) -> list[Any]:
 
 
 markers = ["output", "marks"]
+BASES = ["lifecycle", "direct", None]
 others = st.one_of(
     st.builds(spawned, seconds),
     st.builds(exited, seconds, st.one_of(st.none(), st.integers(0, 255))),
     st.builds(end, seconds),
     st.builds(joined, seconds),
     st.builds(intensity, st.floats(0.0, 2e3), hours, hours, uncertainty_percent=percents),
+    st.builds(hour, st.floats(0.0, 2e3), hours, hours, estimated=st.booleans(), basis=st.sampled_from(BASES)),
+    st.builds(yearly, st.one_of(st.none(), st.floats(0.0, 2e3))),
     st.builds(
         epoch, seconds, st.integers(0, 9), st.sampled_from(["start", "end"]), st.sampled_from(["output", "marks"])
     ),

@@ -94,6 +94,33 @@ def intensity(grams_per_kwh: float, from_utc: str | None = None, to_utc: str | N
     return event | more
 
 
+def hour(grams_per_kwh: float, from_utc: str, to_utc: str, **more: Any) -> Event:
+    """Give an hour's intensity as a service told it, measured."""
+    event = {
+        "link": "electricitymaps",
+        "source": "Electricity Maps",
+        "zone": "DK-DK1",
+        "year": None,
+        "uncertainty_percent": 15.0,
+        "fetched_at": "2026-01-01T10:05:00+00:00",
+        "passed": [],
+        "how": "--zone",
+    }
+    return intensity(grams_per_kwh, from_utc, to_utc, **(event | more))
+
+
+def yearly(grams_per_kwh: float, **more: Any) -> Event:
+    """Give a country's yearly average, which holds for all time."""
+    event = {
+        "link": "country table",
+        "source": "Ember",
+        "uncertainty_percent": 50.0,
+        "fetched_at": None,
+        "passed": [{"link": "region table", "cause": "absent", "reason": "no zone is known, only the country"}],
+    }
+    return intensity(grams_per_kwh, None, None, **(event | more))
+
+
 def warning(t: float, code: str, message: str, **more: Any) -> Event:
     """Give a warning of the sampler's."""
     return {
