@@ -205,11 +205,12 @@ def _read(document: object, endpoint: str, zone: str, basis: Basis) -> list[Inte
     listed = [document] if endpoint == "latest" and isinstance(document, dict) else rows.items(document, *_LISTS)
     if listed is None or not isinstance(document, dict):
         return Unavailable("answered with JSON that holds no list of hours", "broken")
-    told = {one["zone"] for one in (document, *listed) if isinstance(one.get("zone"), str)}
+    told = {told for one in (document, *listed) if isinstance(told := one.get("zone"), str)}
     if told != {zone}:
-        others = ", ".join(sorted(str(one)[:40] for one in told - {zone})) or "a zone that it does not name"
+        named = sorted(repr(one[:40])[1:-1] for one in told - {zone})[:3]  # repr: on one line, whatever it is
+        others = ", ".join(named) or "a zone that it does not name"
         return Unavailable(f"asked for {zone}, answered for {others}", "broken")
-    if any(one.get("emissionFactorType", basis) != basis for one in (document, *listed)):
+    if any((one.get("emissionFactorType") or basis) != basis for one in (document, *listed)):
         return Unavailable(f"asked for {basis} emissions, answered with others", "broken")
     figures: dict[datetime, tuple[rows.Row, str]] = {}
     for one in listed:

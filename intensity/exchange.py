@@ -25,7 +25,7 @@ def intensity_from_json(fields: Any) -> Intensity:
         for name in _TIMES:
             values[name] = None if values[name] is None else _utc(values[name])
         read = Intensity(**values)
-    except (TypeError, KeyError, AttributeError) as error:
+    except (TypeError, KeyError, AttributeError, OverflowError) as error:
         raise ValueError(f"no intensity: {error}") from None
     numbers = (read.grams_per_kwh, read.uncertainty_percent)
     if not all(isinstance(number, (int, float)) and 0.0 <= number < 1e6 for number in numbers):

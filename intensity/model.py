@@ -34,7 +34,7 @@ class Intensity(NamedTuple):
     `link` is the link of the chain that gave it, as the record names it ("electricitymaps", "country table");
     `source` is whom to credit, in words. `uncertainty_percent` is the half-width of a 95 % interval for the use made of
     the figure: a yearly average is a poor guess for two hours of one day. None as `basis`: the user gave the figure and
-    only the user knows. `estimated`: no measurement stands behind the hour (yet). `fetched_utc`: when a service gave it.
+    only the user knows. `estimated`: no measurement stands behind the hour (yet). `fetched_utc`: when it was told.
     """
 
     grams_per_kwh: float

@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from machine.services import Services
 
 from greenrun.intensity import chain, uncertainty
 from greenrun.intensity.cache import Cache
+from greenrun.intensity.electricitymaps import ElectricityMaps
+from greenrun.intensity.energidata import EnergiData
+from greenrun.intensity.http import Client
 from greenrun.intensity.model import Answer, Basis, Intensity, Passed, Place, Service, Unavailable
 
 NOW = datetime(2026, 7, 1, 10, 30, tzinfo=timezone.utc)
@@ -375,3 +379,49 @@ def test_the_event_of_an_hour_has_its_times() -> None:
     event = chain.event_fields(span(FULL, fetched_utc=NOW, estimated=True), DENMARK)
     assert (event["from_utc"], event["to_utc"]) == ("2026-07-01T10:00:00+00:00", "2026-07-01T11:00:00+00:00")
     assert (event["fetched_at"], event["estimated"], event["passed"]) == ("2026-07-01T10:30:00+00:00", True, [])
+
+
+# --- the services themselves, against their stand-in
+
+DENMARK_WEST = Place("DK", "DK-DK1", "--zone")
+
+
+def real(services: Services) -> list[Service]:
+    """Give two services, both for Western Denmark, that ask the stand-in."""
+    get = Client().get
+    return [
+        ElectricityMaps(services.electricitymaps_url, services.token, get),
+        EnergiData(services.url, get),
+    ]
+
+
+def test_a_day_of_a_real_service_and_its_next_hour(cache: Cache) -> None:
+    """A cold cache and a run of nine hours: one request, every hour as it was; then what is to come."""
+    with Services(lambda hour: 100.0 + hour.hour) as services:
+        now = services.clock()
+        answer = chain.live(real(services), cache, DENMARK_WEST, "lifecycle", now - 9 * HOUR, now, now)
+        again = chain.live(real(services), cache, DENMARK_WEST, "lifecycle", now - 5 * HOUR, now, now)
+        assert len(services.requests) == 1
+    assert len(answer.spans) == 10
+    assert all(one.from_utc and one.grams_per_kwh == 100.0 + one.from_utc.hour for one in answer.spans)
+    assert {one.link for one in answer.spans} == {"electricitymaps"}
+    assert again.spans == answer.spans[-6:]
+
+
+@pytest.mark.parametrize("kind", ["401 token", "404", "429", "503", "html", "reset", "truncated", "other zone"])
+def test_each_failure_ends_in_the_next_link(cache: Cache, tmp_path: Path, kind: str) -> None:
+    """With its reason; and neither the reason nor the cache holds the token."""
+    with Services() as services:
+        services.misbehave("/carbon-intensity/", kind)
+        now = services.clock()
+        place, first = DENMARK_WEST, real(services)[:1]
+        answer = chain.live(first, cache, place, "lifecycle", now - HOUR, now, now)
+        assert answer.spans == []
+        assert [passed.link for passed in answer.passed] == ["electricitymaps", "stale cache"]
+        direct = chain.live(real(services), cache, place, "direct", now - HOUR, now, now)
+        assert {one.link for one in direct.spans} == {"energidata"}
+        assert [passed.link for passed in direct.passed] == ["electricitymaps"]
+        told = repr((answer, direct)).encode()
+        kept = b"".join(path.read_bytes() for path in (tmp_path / "cache").iterdir())
+    assert services.token.encode() not in told + kept
+    assert b"energidata" in kept

@@ -195,7 +195,7 @@ def test_an_unknown_variable_only_warns_and_names_the_nearest(places: Places) ->
 def test_greenrun_s_own_variables_and_empty_ones_are_quiet(places: Places) -> None:
     """A greenrun inside a job of greenrun's finds them all."""
     own = {"GREENRUN_MARKS": "/m", "GREENRUN_RUN_ID": "1", "GREENRUN_RUN_DIR": "/d"}
-    assert places.load(**own, GREENRUN_ELECTRICITYMAPS_TOKEN="t", GREENRUN_PUE="") == Config()  # noqa: S106  no secret
+    assert places.load(**own, GREENRUN_ELECTRICITYMAPS_TOKEN="t", GREENRUN_PUE="") == Config()
 
 
 def test_the_hardware_s_roots_come_from_the_environment_but_not_from_a_project(places: Places) -> None:

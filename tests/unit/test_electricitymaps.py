@@ -175,7 +175,7 @@ def test_a_plan_with_everything_says_so_with_a_star(services: Services) -> None:
         ("401 token", "forbidden", "the token is not valid (401): Invalid auth-token"),
         ("401 too many", "limited", "too many calls with this token (401)"),
         ("400", "broken", "answered with status 400: Something about the request is wrong"),
-        ("404", "absent", 'it has no recent data for DE (404): No recent data for zone "DE"'),
+        ("404", "broken", 'it has no recent data for DE (404): No recent data for zone "DE"'),
         ("429", "limited", "asked for fewer requests (429)"),
         ("503", "limited", "out of service for the moment (503)"),
         ("html", "broken", "answered with HTML instead of JSON"),
@@ -246,6 +246,7 @@ def test_json_of_another_shape(services: Services, document: object) -> None:
         {"zone": None, "data": [row(1)]},
         {"zone": "DE", "data": [row(1, zone="FR")]},
         {"zone": "de", "data": [row(1)]},
+        {"zone": "F\nR\x1b", "data": [row(1)]},
     ],
 )
 def test_an_answer_must_name_the_zone(services: Services, document: object) -> None:
@@ -253,6 +254,13 @@ def test_an_answer_must_name_the_zone(services: Services, document: object) -> N
     answer = refused(body(services, document))
     assert answer.cause == "broken"
     assert answer.reason.startswith("asked for DE, answered for ")
+    assert answer.reason.isprintable()
+
+
+def test_a_row_may_leave_out_the_basis(services: Services) -> None:
+    """As those of forecasts do; null says as little."""
+    spans = body(services, {"zone": "DE", "data": [row(1, emissionFactorType=None)]})
+    assert not isinstance(spans, Unavailable)
 
 
 @pytest.mark.parametrize(
