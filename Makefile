@@ -14,10 +14,10 @@ unexport PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types dist bench soak data clean
+.PHONY: help demo test lint types dist bench prediction soak data clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo "  PYTHON=python3.12 chooses the interpreter that $(VENV) is made with, VENV=DIR another place for it."
 
 demo: $(VENV)/demo.installed ## train on handwritten digits under greenrun (EPOCHS=20)
@@ -43,6 +43,9 @@ dist: $(VENV)/dev.installed ## build sdist and wheel, and see that no module is 
 bench: $(VENV)/dev.installed ## measure greenrun itself on an idle machine: start, accuracy, cost, size (6 minutes)
 	set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
 	$(BIN)/python benchmarks/_document.py
+
+prediction: $(VENV)/dev.installed ## judge the predictions by the held-out traces, and write docs/prediction.md
+	$(BIN)/python benchmarks/prediction/score.py
 
 soak: $(VENV)/dev.installed ## the tests that take longer than the suite may (4 minutes)
 	$(BIN)/pytest -m soak $(PYTEST_FLAGS)

@@ -17,6 +17,8 @@ TITLES = {  # in the order of the page
     "accuracy": "Accuracy",
     "sampler_cost": "What sampling costs",
     "log_size": "Size of the run log",
+    "passthrough": "Output that is watched",
+    "scanning": "Searching output for epochs",
     "installed": "Size of an installation",
     "soak": "Killed and stopped at random",
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from greenrun.cli import options
 from greenrun.cli.errors import UserError
@@ -36,7 +36,9 @@ class Config(NamedTuple):
     intensity_from: str | None = None
     basis: Basis = "lifecycle"
     interval: float = 1.0  # seconds between samples
-    epochs: int | None = None
+    epochs: int | Literal["auto"] | None = None  # None: watch only what nothing has to be put in between for
+    epoch_pattern: str | None = None
+    epoch_marks: Literal["start", "end"] | None = None
     quiet: bool = False
     offline: bool = False
     cloud_metadata: bool = True  # ask the cloud's own metadata service where the firmware names that cloud
@@ -53,6 +55,11 @@ class Config(NamedTuple):
     sysfs_root: str = "/sys"
     procfs_root: str = "/proc"
     warnings: tuple[str, ...] = ()  # an unknown GREENRUN_ variable, an unreadable file: one sentence each
+
+    @property
+    def planned_epochs(self) -> int | None:
+        """How many epochs the job will run, as far as the user said."""
+        return None if self.epochs == "auto" else self.epochs
 
 
 class _Setting(NamedTuple):
@@ -208,9 +215,12 @@ def _from_toml(option: options.Option, told: object, place: str) -> options.Valu
             raise UserError(f"{place} must be true or false, not {told!r}")
         return told
     right = (int, float) if option.type is float else option.type
+    if option.word and told == option.word:
+        return _checked(option, option.word, place)
     if isinstance(told, bool) or not isinstance(told, right):
         kind = {str: "text in quotes", float: "a number", int: "a whole number"}[option.type]
-        raise UserError(f"{place} must be {kind}, not {told!r}")
+        word = f' or "{option.word}"' if option.word else ""
+        raise UserError(f"{place} must be {kind}{word}, not {told!r}")
     return _checked(option, str(told), place)
 
 

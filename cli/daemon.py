@@ -13,6 +13,7 @@ import math
 import os
 import select
 import signal
+import stat
 import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -26,6 +27,8 @@ from greenrun.sampler.loop import Sampler
 from greenrun.sampler.model import Machine
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from greenrun.cli.config import Config
     from greenrun.cli.hourly import Hourly
     from greenrun.cli.identity import Run
@@ -36,6 +39,8 @@ _LAST_WORD_SECONDS = 0.8  # for `exited` from the command line and for a relay's
 _LAST_ANSWER_SECONDS = 0.4  # for a service's answer, beyond the above
 _SLOW_SOURCES_FIRST_SECONDS = 0.1
 _LIFE_AFTER_JOB_SECONDS = 1.9  # never more than two, whatever blocks
+# Virtual consoles and serial lines, /dev/tty and the console, pseudo-terminals: admin-guide/devices.txt of the kernel.
+_TERMINAL_MAJORS = frozenset((4, 5, *range(136, 144)))
 
 
 class Setup(NamedTuple):
@@ -50,12 +55,12 @@ class Setup(NamedTuple):
     resume: bool  # an earlier daemon of this run has died
 
 
-def main(setup: Setup) -> NoReturn:
-    """Sample until the command ends, write the record, and be gone."""
+def main(setup: Setup, make: Callable[[Setup], Daemon] | None = None) -> NoReturn:
+    """Sample until the command ends, write the record, and be gone. `make`: another kind of daemon."""
     status = 1
     try:
         _leave_the_job_alone(setup)
-        Daemon(setup).live()
+        (make or Daemon)(setup).live()
         status = 0
     except BaseException:  # noqa: BLE001  nobody is above this; the log keeps what was measured
         _explain(setup)
@@ -87,6 +92,16 @@ def _leave_the_job_alone(setup: Setup) -> None:
         file.write(DAEMON_NAME.encode())
 
 
+def output_kind(status: os.stat_result) -> str:
+    """Tell in one word what a command's output goes to."""
+    if stat.S_ISREG(status.st_mode):
+        return "file"
+    if stat.S_ISFIFO(status.st_mode):
+        return "pipe"
+    is_terminal = stat.S_ISCHR(status.st_mode) and os.major(status.st_rdev) in _TERMINAL_MAJORS
+    return "terminal" if is_terminal else "other"
+
+
 class Daemon:
     """One run: opens the log, listens to greenrun, the job and the markers, and samples."""
 
@@ -113,6 +128,7 @@ class Daemon:
         self._spawned_at: float | None = None
         self._spawn_is_logged = False
         self._earlier_events: list[dict[str, Any]] = []
+        self._output: dict[str, str] = {}  # what stdout and stderr are
         self._output_begins: dict[str, int] = {}  # by a path to the command's stdout or stderr
         self._poll = select.poll()
 
@@ -127,11 +143,11 @@ class Daemon:
             return
         self._spawn_is_logged = any(event["event"] == "spawned" for event in earlier)
         self._sampler.open_fast(earlier)
-        self._note_output_sizes()
+        self._see_output()
         self._make_run_dir()
         if not earlier:
             self._sampler.read_all()
-        self._say(b"ready" if self._log_failure is None else b"ready without a log")
+        self._tell_ready()
         self._sampler.open_slow(self._wake_writer)  # first: what a GPU uses until it is read can only be guessed
         self._begin_log(earlier)
         preparing = threading.Thread(target=self._prepare, daemon=True)
@@ -146,6 +162,9 @@ class Daemon:
         self._take_prepared()
         self._end()
 
+    def _tell_ready(self) -> None:
+        self._say(b"ready" if self._log_failure is None else b"ready without a log")
+
     def _earlier(self) -> list[dict[str, Any]]:
         """Give the log that a daemon before this one has left, empty if there is none."""
         if not self._setup.resume:
@@ -157,14 +176,17 @@ class Daemon:
         except runlog.Unreadable:
             return []
 
-    def _note_output_sizes(self) -> None:
-        """Keep where the command's output begins in the files that it goes to, if epochs are to be found there."""
-        if self._config.epochs is None:
-            return
-        for number in (1, 2):
+    def _see_output(self) -> None:
+        """Keep where the command's output goes, and where it begins in the files that it goes to."""
+        for number, name in ((1, "stdout"), (2, "stderr")):
             path = f"/proc/{self._setup.parent_pid}/fd/{number}"
-            with contextlib.suppress(OSError):
-                self._output_begins[path] = os.stat(path).st_size
+            try:
+                status = os.stat(path)
+            except OSError:
+                self._output[name] = "closed"
+                continue
+            self._output[name] = output_kind(status)
+            self._output_begins[path] = status.st_size
 
     def _make_run_dir(self) -> None:
         """Make the run directory and the file for markers: the command may write there at once."""
@@ -195,7 +217,7 @@ class Daemon:
         else:
             from greenrun.cli.startevent import start_fields
 
-            self._sampler.begin(**start_fields(self._run, self._config))
+            self._sampler.begin(**start_fields(self._run, self._config), output=self._output)
             for warning in self._config.warnings:
                 self._sampler.warn("config", warning)
         if self._log_failure is not None:
@@ -241,7 +263,7 @@ class Daemon:
         self._hourly.begin(self._poll, self._earlier_events)
         markers = make_markers(self._sampler, self._config, self._hourly, self._note, self._poll)
         marks_path = None if self._log_failure else os.path.join(self._run.run_dir, MARKS_NAME)
-        markers.open(marks_path, self._setup.marks, self._output_begins)
+        markers.open(marks_path, self._setup.marks, self._output_begins, self._setup.parent_pid)
         self._markers = markers
         if self._spawned_at is not None:
             markers.spawned(self._spawned_at - self._run.monotonic)
@@ -304,17 +326,22 @@ class Daemon:
             elif word == "exited":
                 self._status = rest
 
-    def _spawned(self, pid: int, monotonic: float) -> None:
+    def _spawned(self, pid: int | None, monotonic: float) -> None:
         self._spawned_at = monotonic
         if not self._spawn_is_logged:
             self._sampler.write("spawned", monotonic, pid=pid)
-        self._follow(pid)
+        if pid is not None:
+            self._follow(pid)
         self._sampler.sample()
         if self._markers is not None:
             self._markers.spawned(monotonic - self._run.monotonic)
 
     def _follow(self, pid: int) -> None:
         self._sampler.follow(pid)
+        self._watch(pid)
+
+    def _watch(self, pid: int) -> None:
+        """Hear of the end of a process."""
         try:
             self._job = JobProcess(pid)
         except ProcessLookupError:
@@ -331,8 +358,8 @@ class Daemon:
         else:
             self._never_started = 1, "greenrun was killed before, or just as, it started the command"
 
-    def _note(self, text: str) -> None:
-        self._say(b"note " + text.encode("utf-8", "replace"))
+    def _note(self, text: str, /, *, lasting: bool) -> None:
+        self._say((b"note " if lasting else b"revision ") + text.encode("utf-8", "replace"))
 
     def _say(self, line: bytes) -> None:
         with contextlib.suppress(OSError):

@@ -10,14 +10,28 @@ from greenrun.reports.account import account
 from greenrun.sampler import runlog
 
 if TYPE_CHECKING:
+    from greenrun.reports.record import Record
     from greenrun.sampler.events import Event
 
 
 def conclude(run_dir: str | None, unwritten: list[Event], shown_dir: str) -> str:
-    """Make the record of a run that has ended, write summary.json and summary.txt, and give the summary's text.
+    """Make the record of a run that has ended, write its files, and give the summary's text.
 
-    `unwritten` are the events that did not get into the log of `run_dir`; None: there is no log. `shown_dir` is how the
-    text names it. Raises runlog.Unreadable where neither tells of a run.
+    `shown_dir` is how the text names `run_dir`; for the rest see `make`.
+    """
+    return tell(make(run_dir, unwritten), None if run_dir is None else shown_dir)
+
+
+def tell(record: Record, shown_dir: str | None) -> str:
+    """Give the summary's text; None: there is no log directory to name."""
+    return terminal.render(record, run_dir=shown_dir)
+
+
+def make(run_dir: str | None, unwritten: list[Event]) -> Record:
+    """Make the record of a run that has ended, and write summary.json and summary.txt.
+
+    `unwritten` are the events that did not get into the log of `run_dir`; None: there is no log. Raises
+    runlog.Unreadable where neither tells of a run.
     """
     all_unwritten = bool(unwritten) and unwritten[0]["event"] == "start"
     events = unwritten if run_dir is None or all_unwritten else [*runlog.read(run_dir), *unwritten]
@@ -29,4 +43,4 @@ def conclude(run_dir: str | None, unwritten: list[Event], shown_dir: str) -> str
             if not any(warned["code"] == "log" for warned in record["warnings"]):
                 sentence = f"The summary could not be written into {run_dir} ({os.strerror(error.errno or 0)})."
                 record["warnings"].append({"code": "log", "message": sentence})
-    return terminal.render(record, run_dir=None if run_dir is None else shown_dir)
+    return record

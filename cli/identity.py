@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 # Of the environment only these are recorded: what joins a record with its scheduler or CI job, and which GPUs the job
 # may see. Everything else may hold secrets.
@@ -76,6 +76,7 @@ class Run(NamedTuple):
     cwd: str
     monotonic: float
     utc: float
+    kind: Literal["command", "block", "job"] = "command"
 
     @property
     def shown_dir(self) -> str:

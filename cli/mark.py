@@ -1,6 +1,6 @@
-"""The verb `mark`: tell an epoch or a metric from a job in any language.
+"""The verb `mark`: tell an epoch, a metric or a phase from a job in any language.
 
-It is called once an epoch or more often, so it parses two forms by hand: click would cost more than all the rest.
+It is called once an epoch or more often, so it parses three forms by hand: click would cost more than all the rest.
 """
 
 from __future__ import annotations
@@ -12,13 +12,16 @@ from greenrun.cli.errors import UserError
 USAGE = """\
 Usage: greenrun mark epoch K [--of N]
        greenrun mark metric NAME VALUE
+       greenrun mark phase NAME start|end
 
   Tell greenrun, from inside the job that it runs, that epoch K (of N) has
-  ended, or what the job calls NAME is now VALUE. Outside of greenrun it does
-  nothing. Without greenrun at hand the same is:
+  ended, that what the job calls NAME is now VALUE, or that its part NAME
+  begins or ends here. Outside of greenrun it does nothing. Without greenrun
+  at hand the same is:
 
     echo "epoch 3 10" >> "$GREENRUN_MARKS"
     echo "metric accuracy 0.97" >> "$GREENRUN_MARKS"
+    echo "phase train start" >> "$GREENRUN_MARKS"
 """
 
 
@@ -32,10 +35,15 @@ def main(argv: list[str]) -> int:
         case ["epoch", k, "--of", n] | ["epoch", "--of", n, k]:
             greenrun.epoch(_whole(k, "K"), of=_whole(n, "N"))
         case ["metric", name, value]:
-            greenrun.metric(_name(name), _number(value))
+            greenrun.metric(_name(name, "a metric"), _number(value))
+        case ["phase", name, "start"]:
+            greenrun.phase(_name(name, "a phase")).start()
+        case ["phase", name, "end"]:
+            greenrun.phase(_name(name, "a phase")).end()
         case _:
             raise UserError(
-                "a marker must be told as: greenrun mark epoch K [--of N], or: greenrun mark metric NAME VALUE"
+                "a marker must be told as: greenrun mark epoch K [--of N], or: greenrun mark metric NAME VALUE, "
+                "or: greenrun mark phase NAME start|end"
             )
     return 0
 
@@ -46,9 +54,9 @@ def _whole(text: str, what: str) -> int:
     return int(text)
 
 
-def _name(text: str) -> str:
+def _name(text: str, what: str) -> str:
     if not text.strip():
-        raise UserError("the name of a metric must not be empty")
+        raise UserError(f"the name of {what} must not be empty")
     return text
 
 

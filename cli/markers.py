@@ -1,7 +1,7 @@
 """Epoch markers, wherever they come from: the job's marks file, a relay, a file that the job prints into.
 
-Each goes into the log with a sample beside it; each finished epoch revises the prediction, and the first prediction is
-told at once.
+Each goes into the log with a sample beside it; each finished epoch revises the prediction. Each prediction is
+handed to greenrun, for where it can take the place of the one before; those after 1, 2, 4, 8 ... epochs last.
 """
 
 from __future__ import annotations
@@ -10,22 +10,21 @@ import contextlib
 import os
 import select
 import time
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from greenrun.cli.neighbours import Neighbours
-from greenrun.sampler import epochs, prediction
-from greenrun.sampler.follow import Follower
+from greenrun.sampler import epochs, phases, prediction
+from greenrun.sampler.follow import BYTES_PER_SECOND, UNASKED_BYTES_PER_SECOND, Follower
 from greenrun.sampler.marksfile import MarksFile
 from greenrun.sampler.progress import Point, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from greenrun.cli.config import Config
     from greenrun.cli.hourly import Hourly
     from greenrun.sampler.loop import Sampler
 
-_FOLLOW_SECONDS = 0.25
 _MOST_EPOCHS = 20_000  # the record is made within two seconds; more would cost it, and the disk
 # A job with very short epochs must neither keep the daemon busy nor fill the log. Marks that come faster than this, or
 # than lines in a log that thins itself, get no sample of their own; and a prediction is made anew when there is a
@@ -38,30 +37,43 @@ _METRICS_SECONDS = 1.0
 _Told = Literal["marks", "output"]  # by the job itself, or in what it prints
 
 
+class Tell(Protocol):
+    """Tells the user something while the command runs."""
+
+    def __call__(self, text: str, /, *, lasting: bool) -> None:
+        """Tell a text; not `lasting`: only where it can take the place of the one before."""
+        ...
+
+
 class Markers:
-    """The markers of one run. `note` gets the one line that is told while the command runs, `poll` tells of markers."""
+    """The markers of one run. `note` gets what is told while the command runs, `poll` tells of markers."""
 
     def __init__(
         self,
         sampler: Sampler,
         config: Config,
         hourly: Hourly,
-        note: Callable[[str], None],
+        note: Tell,
         poll: select.poll,
     ) -> None:
         self._sampler = sampler
         self._poll = poll
-        self._total = config.epochs
+        self._planned = config.planned_epochs
+        self._asked = config.epochs is not None
+        self._pattern = epochs.pattern(config.epoch_pattern, config.epoch_marks)
         self._hourly = hourly
         self._pue = config.pue or 1.0
         self._note = note
         self._series: dict[_Told, epochs.Series] = {"marks": epochs.Series(), "output": epochs.Series()}
-        self._progress: dict[_Told, Progress] = {}  # empty until the command runs
+        self._progress: dict[_Told, Progress] = {}  # empty until the command is known to run
+        self._early: list[tuple[epochs.Mark, _Told, Point]] = []  # what it has told by then
         self._job_tells = False  # it sets markers itself: what it prints is the same epochs again
         self._marks = 0
         self._predicted = 0
-        self._told = False
+        self._told = 0  # the number of epochs after which a lasting prediction was told
+        self._of: dict[_Told, int] = {}  # as the newest mark with a total told it
         self._line_at = 0.0
+        self._phases = phases.OpenPhases()
         self._metrics: dict[str, float] = {}
         self._unwritten_metrics: set[str] = set()
         self._metrics_at = 0.0
@@ -69,53 +81,63 @@ class Markers:
         self._relay: int | None = None
         self._relay_rest = b""
         self._followers: dict[Follower, Neighbours] = {}
-        self.poll_seconds: float | None = None
 
-    def open(self, marks_path: str | None, relay: int | None, job_output: Mapping[str, int]) -> None:
+    def open(self, marks_path: str | None, relay: int | None, job_output: Mapping[str, int], owner: int) -> None:
         """Open the places where markers come from.
 
         `marks_path` is the marks file, `relay` the pipe from the relay, `job_output` what to follow of the job's
-        stdout and stderr where they are regular files: path, and the position at which its output begins.
+        stdout and stderr where they are regular files: path, and the position at which its output begins. `owner` is
+        the process that the job has them from.
         """
         if marks_path is not None:
             with contextlib.suppress(OSError):
                 self._file = MarksFile(marks_path)
                 if self._file.descriptor is not None:
                     self._poll.register(self._file.descriptor, select.POLLIN)
-                self.poll_seconds = self._file.poll_seconds
         if relay is not None:
             os.set_blocking(relay, False)
             self._relay = relay
             self._poll.register(relay, select.POLLIN)
         for path, position in job_output.items():
-            self._follow(path, position)
-        if self._followers:
-            self.poll_seconds = _FOLLOW_SECONDS
+            self._follow(path, position, owner)
+
+    @property
+    def poll_seconds(self) -> float | None:
+        """How soon `look` wants to be called, whatever happens; None: there is nothing that `poll` does not tell."""
+        waits = [max(follower.due - time.monotonic(), 0.0) for follower in self._followers]
+        if self._file is not None and self._file.poll_seconds is not None:
+            waits.append(self._file.poll_seconds)
+        return min(waits, default=None)
 
     def restore(self, events: Iterable[dict[str, Any]]) -> None:
         """Take over the epochs in the log of a sampler that died; what they used in joules it took with it."""
+        events = list(events)
+        self._phases.restore(events)
         for event in events:
             if event["event"] == "epoch" and self._progress:
                 source = event["from"]
                 self._series[source].accept(epochs.Mark(event["n"], event["of"], event["mark"]))
                 self._progress[source].mark(event["n"], event["mark"], Point(event["t"], None))
                 self._job_tells |= source == "marks"
-                self._predicted = len(self._progress[source].finished)
-                self._told = True
+                self._learn_total(event["of"], source)
+                self._predicted = self._told = len(self._progress[source].finished)
 
-    def _follow(self, path: str, position: int) -> None:
+    def _follow(self, path: str, position: int, owner: int) -> None:
         try:
-            follower = Follower(path, self._series["output"], position)
+            rate = BYTES_PER_SECOND if self._asked else UNASKED_BYTES_PER_SECOND
+            scanner = epochs.Scanner(self._series["output"], self._pattern, self._planned)
+            follower = Follower(path, scanner, position, rate)
         except ValueError:  # no regular file: the relay's, or nothing to see
             return
         except OSError as error:
-            name = os.path.realpath(path)
-            self._sampler.warn("output", f"{name} cannot be read for epochs ({os.strerror(error.errno or 0)}).")
+            if self._asked:
+                name = os.path.realpath(path)
+                self._sampler.warn("output", f"{name} cannot be read for epochs ({os.strerror(error.errno or 0)}).")
             return
         if follower.file in {other.file for other in self._followers}:
             follower.close()
         else:
-            self._followers[follower] = Neighbours(os.path.realpath(path), follower.file)
+            self._followers[follower] = Neighbours(os.path.realpath(path), follower.file, owner)
 
     def _is_ours_alone(self, follower: Follower) -> bool:
         """Whether no other run follows the same file; if one does, this one lets it be."""
@@ -133,6 +155,9 @@ class Markers:
         """Take the command's start, in seconds since the start of the run: the first epoch may begin here."""
         start = Point(t, self._sampler.total_joules())
         self._progress = {source: Progress(start) for source in self._series}
+        early, self._early = self._early, []
+        for mark, source, point in early:
+            self._go_on(mark, source, point._replace(t=max(point.t, t)))
 
     def look(self) -> None:
         """Take what has arrived."""
@@ -142,8 +167,9 @@ class Markers:
         if self._relay is not None:
             self._read_relay(self._relay)
         for follower in list(self._followers):
-            with contextlib.suppress(OSError):
-                self._take_followed(follower, follower.read())
+            if follower.due <= time.monotonic():
+                with contextlib.suppress(OSError):
+                    self._take_followed(follower, follower.read())
         if self._unwritten_metrics and self._has_room_since(self._metrics_at, _METRICS_SECONDS):
             self._write_metrics()
 
@@ -164,7 +190,7 @@ class Markers:
         for follower in list(self._followers):
             with contextlib.suppress(OSError):
                 self._take_followed(follower, follower.finish())
-            if follower.skipped_bytes:
+            if follower.skipped_bytes and (self._asked or self._marks):
                 self._skipped(follower.skipped_bytes)
         self._write_metrics()
 
@@ -174,6 +200,10 @@ class Markers:
                 self._take_mark(mark, "output")
 
     def _take_line(self, line: str, source: _Told) -> None:
+        phase = phases.parse_marker(line)
+        if phase is not None:
+            self._take_phase(phase)
+            return
         marker = epochs.parse_marker(line)
         if isinstance(marker, epochs.Metric):
             self._take_metric(marker)
@@ -202,9 +232,23 @@ class Markers:
         self._unwritten_metrics.clear()
 
     def _skipped(self, number: int) -> None:
-        self._sampler.warn(
-            "output", f"{number} bytes of output came too fast to be searched for epochs; some may be missing."
-        )
+        sentence = f"{number} bytes of output came faster than they could be searched for epochs; some may be missing."
+        self._sampler.warn("output", sentence)
+
+    def _take_phase(self, mark: phases.PhaseMark) -> None:
+        before = self._phases.is_full
+        if not self._phases.accept(mark):
+            if self._phases.is_full and not before:
+                sentence = f"Only {phases.MOST_STRETCHES} stretches of {phases.MOST_NAMES} phases are kept of a run."
+                self._sampler.warn("phases", sentence)
+            return
+        now = time.monotonic()
+        if self._has_room_since(self._line_at, _CLOSEST_LINES_SECONDS):
+            self._line_at = now
+            self._sampler.sample()
+        # What is told of before the run, or after now, was told by another clock.
+        at = mark.at if mark.at is not None and self._sampler.started <= mark.at <= now else now
+        self._sampler.write("phase", at, name=mark.name, mark=mark.mark)
 
     def _take_mark(self, mark: epochs.Mark, source: _Told) -> None:
         self._marks += 1
@@ -219,56 +263,58 @@ class Markers:
         at = now if mark.at is None else min(mark.at, now)
         self._sampler.write("epoch", at, n=mark.n, of=mark.of, mark=mark.mark, **{"from": source})
         self._job_tells |= source == "marks"
-        if not self._progress:
-            return
+        point = Point(at - self._sampler.started, self._sampler.total_joules())
+        if self._progress:
+            self._go_on(mark, source, point)
+        else:
+            self._early.append((mark, source, point))
+
+    def _go_on(self, mark: epochs.Mark, source: _Told, point: Point) -> None:
+        """See what a mark means for the job, and predict the whole of it anew."""
         progress = self._progress[source]
-        progress.mark(mark.n, mark.mark, Point(at - self._sampler.started, self._sampler.total_joules()))
+        progress.mark(mark.n, mark.mark, point)
         if self._job_tells and source == "output":
             return
-        total = self._total or mark.of
+        self._learn_total(mark.of, source)
+        total = self._planned or self._of.get(source)
         more = len(progress.finished) - self._predicted
         enough = max(1, self._predicted // _PREDICTED_ANEW)
         if total is not None and more >= enough and mark.n <= total <= _MOST_EPOCHS:
             self._predicted = len(progress.finished)
             self._predict(progress, total)
 
+    def _learn_total(self, of: int | None, source: _Told) -> None:
+        if of is not None:
+            self._of[source] = of
+
     def _predict(self, progress: Progress, total: int) -> None:
-        setup = prediction.Cost(
-            progress.first.t - progress.spawned.t, _difference(progress.first.joules, progress.spawned.joules)
-        )
-        done = [
-            prediction.Cost(epoch.duration_seconds / epoch.epochs, _share(epoch.energy_joules, epoch.epochs))
-            for epoch in progress.finished
-            for _ in range(epoch.epochs)
-        ]
-        predicted = prediction.predict(setup, done, total)
+        planned = progress.planned(total)
+        predicted = prediction.predict(progress.setup, progress.costs, planned)
         grams = None
         grams_per_kwh = self._hourly.grams_per_kwh
         if predicted.energy_joules is not None and grams_per_kwh is not None:
             grams = _scaled(predicted.energy_joules, grams_per_kwh * self._pue / 3.6e6)
         fields: dict[str, Any] = {
-            "after_epoch": predicted.after_epoch,
-            "epochs": predicted.epochs,
+            "after_epoch": total - planned + predicted.after_epoch,
+            "epochs": total,
+            "rule": predicted.rule,
             "duration_seconds": _interval(predicted.duration_seconds),
             "energy_joules": _interval(predicted.energy_joules),
             "co2e_grams": _interval(grams),
         }
         self._sampler.write("prediction", **fields)
-        if not self._told:
-            from greenrun.reports.terminal import prediction_line
+        if predicted.after_epoch < planned:
+            self._tell(fields, predicted.after_epoch)
 
-            self._told = True
-            counted = [meter.device for meter in self._sampler.meters if meter.device.counted]
-            estimated = all(device.method == "estimate" for device in counted)
-            self._note(prediction_line(fields, estimated=estimated))
+    def _tell(self, prediction: dict[str, Any], after: int) -> None:
+        from greenrun.reports.terminal import prediction_line
 
-
-def _share(joules: float | None, count: int) -> float | None:
-    return None if joules is None else joules / count
-
-
-def _difference(later: float | None, earlier: float | None) -> float | None:
-    return None if later is None or earlier is None else later - earlier
+        lasting = after >= 2 * self._told
+        if lasting:
+            self._told = after
+        counted = [meter.device for meter in self._sampler.meters if meter.device.counted]
+        estimated = all(device.method == "estimate" for device in counted)
+        self._note(prediction_line(prediction, estimated=estimated), lasting=lasting)
 
 
 def _scaled(interval: prediction.Interval, factor: float) -> prediction.Interval:

@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 
 Value = str | float | bool
 
+AUTO = "auto"  # as many epochs as the job itself says
+
 
 class Option(NamedTuple):
     """One setting.
 
     `check` turns the text that the user gave into a value; its ValueError carries the end of a sentence that begins
-    with the place: "must be ...". `type` is what a TOML file writes. A bool is a flag without a value.
+    with the place: "must be ...". `type` is what a TOML file writes, or else `word`. A bool is a flag without a value.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Option(NamedTuple):
     flag: bool = True  # False: for tests and sites, not for the command line
     project: bool = True  # may a project's file set it? It may come from a repository that nobody has read
     lasting: bool = True  # False: for one command, hence a flag alone; a greenrun inside the job must not see it
+    word: str = ""  # a text that may stand in the place of a number
 
     @property
     def key(self) -> str:
@@ -77,10 +80,25 @@ def _interval(text: str) -> float:
     return number(text, "a number of seconds from 0.05 to 60", 0.05, 60.0)
 
 
-def _epochs(text: str) -> int:
+def _epochs(text: str) -> int | str:
+    if text == AUTO:
+        return text
     if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text) >= 1):
-        raise ValueError("must be a whole number from 1 to 999999999")
+        raise ValueError("must be auto or a whole number from 1 to 999999999")
     return int(text)
+
+
+def _epoch_pattern(text: str) -> str:
+    from greenrun.sampler import epochs
+
+    epochs.pattern(text, None)  # its ValueError says what is wrong with it
+    return text
+
+
+def _epoch_marks(text: str) -> str:
+    if text not in {"start", "end"}:
+        raise ValueError("must be start or end (of the epoch whose number it is)")
+    return text
 
 
 def _directory(text: str) -> str:
@@ -160,7 +178,9 @@ OPTIONS = (
     Option("intensity", float, _intensity, "carbon intensity to use, in grams of CO2e per kWh", "G_PER_KWH"),
     Option("basis", str, _basis, "lifecycle emissions (default) or direct ones", "lifecycle|direct"),
     Option("interval", float, _interval, "time between samples, 0.05 to 60; default: 1", "SECONDS"),
-    Option("epochs", int, _epochs, "epochs the job will run: watch for them and predict from the first", "N"),
+    Option("epochs", int, _epochs, "watch for epochs and predict; auto: the job tells N", "N|auto", word=AUTO),
+    Option("epoch-pattern", str, _epoch_pattern, "finds this job's epochs; its first group is the number", "REGEX"),
+    Option("epoch-marks", str, _epoch_marks, "what such lines mark; default: known by the format", "start|end"),
     Option("quiet", bool, boolean, "no summary on stderr; the log directory has it", short="-q"),
     Option("offline", bool, boolean, "ask no service on the network"),
     Option("no-cloud-metadata", bool, boolean, "do not ask a cloud's own metadata service for the region"),

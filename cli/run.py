@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from greenrun.cli.config import Config
+    from greenrun.cli.job import Note
     from greenrun.cli.outcome import Outcome
     from greenrun.cli.session import Session
 
@@ -42,7 +43,7 @@ def run(config: Config, command: list[str]) -> NoReturn:
 
     job = _MeasuredJob(command, environment, inherited, session)
     try:
-        outcome = _run(job, session.marks)
+        outcome = _run(job, session.marks, config)
     except CannotRun as failure:
         session.not_started(failure.exit_code, failure.reason)
         session.finish(inherited.taken)
@@ -75,7 +76,7 @@ def _stand_by(pid: int) -> Outcome:
 
 def _conclude(session: Session, taken: frozenset[int]) -> None:
     text = session.finish(taken)
-    _tell_notes(session, say)
+    _tell_notes(session, _tell)
     if not session.config.quiet:
         say(text.rstrip("\n") if text else _no_summary(session.run.shown_dir))
 
@@ -86,11 +87,10 @@ class _MeasuredJob(Job):
     def __init__(
         self, command: list[str], environment: dict[bytes, bytes], inherited: signals.Inherited, session: Session
     ) -> None:
-        super().__init__(command, environment, inherited)
+        super().__init__(command, environment, inherited, _tell)
         self.pid: int | None = None
         self.outcome: Outcome | None = None
         self._session = session
-        self._tell = say if session.marks is None else _note
 
     def started(self, pid: int, before: float) -> None:
         """Tell the daemon which process to follow."""
@@ -101,7 +101,7 @@ class _MeasuredJob(Job):
         """Take the daemon's news, and tell the user what is for the user."""
         with contextlib.suppress(OSError):
             self._session.look()
-            _tell_notes(self._session, self._tell)
+            _tell_notes(self._session, self.tell)
 
     def ended(self, outcome: Outcome) -> None:
         """Tell the daemon how the command ended, before its last output has been read by everybody."""
@@ -110,21 +110,30 @@ class _MeasuredJob(Job):
             self._session.exited(outcome)
 
 
-def _run(job: Job, marks: int | None) -> Outcome:
+def _run(job: Job, marks: int | None, config: Config) -> Outcome:
     if marks is None:
         return plain.run(job)
     from greenrun.cli import watch
+    from greenrun.cli.watch.scan import Sought
+    from greenrun.sampler import epochs
 
-    return watch.run(job, marks)
+    pattern = epochs.pattern(config.epoch_pattern, config.epoch_marks)
+    return watch.run(job, marks, Sought(pattern, config.planned_epochs))
 
 
-def _note(text: str) -> None:
+def _tell(note: Note) -> None:
+    """Tell what lasts, on a line of its own: nobody knows what the command has printed since the last one."""
+    if not note.lasting:
+        return
+    if not os.isatty(2):
+        say(note.text)
+        return
     from greenrun.cli import watch
 
-    watch.note(text)
+    watch.note(note.text)
 
 
-def _tell_notes(session: Session, tell: Callable[[str], None]) -> None:
+def _tell_notes(session: Session, tell: Callable[[Note], None]) -> None:
     notes, session.notes = session.notes, []
     if not session.config.quiet:
         for note in notes:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from greenrun.cli import signals
 from greenrun.cli.descriptors import pipe
+from greenrun.cli.job import Note
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +42,7 @@ class Session:
         """
         self.config = config
         self.run = run
-        self.notes: list[str] = []
+        self.notes: list[Note] = []
         self.summary: str | None = None
         self.has_log = False  # until the daemon says so: markers must not fail the job
         self.marks: int | None = None  # where a relay writes markers
@@ -139,8 +140,8 @@ class Session:
         if word == b"ready":
             self._ready = True
             self.has_log = not rest
-        elif word == b"note":
-            self.notes.append(rest.decode("utf-8", "replace"))
+        elif word in (b"note", b"revision"):
+            self.notes.append(Note(rest.decode("utf-8", "replace"), lasting=word == b"note"))
         elif word == b"summary":
             self.summary = rest.replace(NEWLINE, b"\n").decode("utf-8", "replace")
 

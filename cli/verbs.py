@@ -28,7 +28,7 @@ VERBS = {
     "report": Verb("greenrun.cli.report", "tell a run again from its log, or what if it had run elsewhere"),
     "status": Verb(None, "what is being measured now"),
     "compare": Verb(None, "set runs side by side"),
-    "predict": Verb(None, "estimate a job before it runs"),
+    "predict": Verb("greenrun.cli.predict", "estimate a job before it runs"),
     "when": Verb("greenrun.cli.when", "find the hours with the cleanest electricity"),
     "intensity": Verb("greenrun.cli.intensity", "show the carbon intensity of a place"),
     "mark": Verb("greenrun.cli.mark", "tell an epoch or a metric from inside a job"),

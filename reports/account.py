@@ -13,7 +13,8 @@ from greenrun.reports import doubts
 from greenrun.reports.carbon import JOULES_PER_KWH, co2e_grams, intensity_used, no_intensity
 from greenrun.reports.energy import Measured, measure, sum_half_widths
 from greenrun.reports.epochs import epochs, prediction
-from greenrun.reports.life import Clock, Life, first, format_utc, is_number, life
+from greenrun.reports.life import Clock, Life, first, format_utc, is_number, kind, life
+from greenrun.reports.phases import phases
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,12 +63,14 @@ def account(events: Sequence[Event], what_if: WhatIf | None = None) -> Record:
         "energy_joules": total_joules if complete else None,
         "co2e_grams": grams if complete else None,
     }
+    seen = epochs(events, lived, devices) if lived else []
     ending = first(events, "not-started" if lived is None else "exited") or {}
     return {
         "schema": SCHEMA,
         "greenrun": start["greenrun"],
         "run_id": start["run_id"],
         "parent_run_id": start.get("parent_run_id"),
+        "kind": kind(events),
         "status": status,
         "scope": "node",
         "command": start.get("command"),
@@ -95,8 +98,11 @@ def account(events: Sequence[Event], what_if: WhatIf | None = None) -> Record:
         "co2e_grams": grams,
         "co2e_low_grams": low_grams,
         "co2e_high_grams": high_grams,
-        "epochs": epochs(events, lived, devices) if lived else [],
-        "prediction": prediction(events, actual, anew=what_if != WhatIf()),
+        "epochs": seen,
+        "phases": phases(events, lived, devices) if lived else [],
+        "prediction": prediction(
+            events, actual, max((epoch["n"] for epoch in seen), default=0), anew=what_if != WhatIf()
+        ),
         "findings": [finding for event in events for finding in event.get("findings") or ()],
         "gaps": gaps,
         "warnings": doubts.warnings(events, lived, devices, gaps, used),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from greenrun.reports.energy import MISSING_SHARE, Measured, missing_seconds
-from greenrun.reports.life import first, is_number
+from greenrun.reports.life import first, is_number, kind, was_cut_short
 from greenrun.reports.origin import is_sure
 
 if TYPE_CHECKING:
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 LAST_RESORTS = ("region table", "country table", "world")
 """The links of the chain that need no network. What the others lack is told as it happens, by the sampler."""
+
+LONG_SECONDS = 600.0
+"""From this length on a job would have been worth a prediction: ten minutes are longer than one waits for it."""
 
 _UNMEASURED = ("gap", "reset")  # the log's warnings whose stretch is in no total
 
@@ -56,7 +59,8 @@ def status(events: Sequence[Event], life: Life | None, devices: Sequence[Measure
     unread = any(device.energy_joules is None for device in counted)
     missing = any(gap["duration_seconds"] > missing_seconds(life) for gap in found if gap["device"] not in beside)
     lost = any(device.until_t is not None for device in counted)
-    return "partial" if unread or missing or lost or not life.ended or not devices else "complete"
+    ended = life.ended and not was_cut_short(events)
+    return "partial" if unread or missing or lost or not ended or not devices else "complete"
 
 
 def warnings(
@@ -80,20 +84,15 @@ def warnings(
         return [*out, {"code": "killed", "message": sentence}]
     lost = {event.get("device") for event in events if event["event"] == "warning" and event["code"] == "lost"}
     out += _of_life(life, devices)
+    out += _of_end(events)
     for device in devices:
         out += _of_device(device, life)
     for gap in found:
         if gap["code"] == "ended" and gap["device"] not in lost:
             sentence = f"{gap['device']} was not read after {gap['from']:.1f} s; its energy from there on is missing."
             out.append({"code": "gap", "message": sentence})
-    planned = (events[0].get("config") or {}).get("epochs")
-    why_unseen = any(warned["code"] == "output" for warned in out)  # then that warning has said it
-    if planned and first(events, "epoch") is None and not why_unseen:
-        sentence = (
-            "No epoch was seen, so nothing was predicted: they are looked for on stdout and stderr where these are a "
-            "terminal, a pipe or a file, in lines such as Epoch 3/10, or the job tells them by markers."
-        )
-        out.append({"code": "epochs", "message": sentence})
+    if not any(warned["code"] == "output" for warned in out):  # else that warning has said it
+        out += _of_epochs(events, life)
     return [*out, *_of_intensity(used)]
 
 
@@ -106,6 +105,45 @@ def _of_life(life: Life, devices: Sequence[Measured]) -> Iterator[Warned]:
         yield {"code": "killed", "message": sentence}
     if not devices:
         yield {"code": "unread", "message": "No device was measured or estimated, so the energy is unknown."}
+
+
+def _of_end(events: Sequence[Event]) -> Iterator[Warned]:
+    """Tell what is to be known of the end of a block, which has no exit code."""
+    if was_cut_short(events):
+        sentence = "The process ended before the block that was to be measured did; the figures reach to its end."
+        yield {"code": "cut-short", "message": sentence}
+    elif (first(events, "exited") or {}).get("exception"):
+        yield {"code": "exception", "message": "The block ended with an exception; the figures reach to it."}
+
+
+def _of_epochs(events: Sequence[Event], life: Life) -> Iterator[Warned]:
+    """Say why nothing was predicted, to whoever asked for it or may have wanted it: a job that took long."""
+    config = events[0].get("config") or {}
+    asked, told_how = config.get("epochs"), config.get("epoch_pattern") is not None
+    long = life.duration_seconds >= LONG_SECONDS
+    epoch = first(events, "epoch")
+    if epoch is not None:
+        known = any(event.get("of") for event in events if event["event"] == "epoch")
+        if (asked == "auto" or long) and not known and first(events, "prediction") is None and not is_number(asked):
+            sentence = "Nothing was predicted, because the job does not tell how many epochs it has; --epochs N does."
+            yield {"code": "epochs", "message": sentence}
+        return
+    output = events[0].get("output") or {}
+    unwatched = [name for name in ("stdout", "stderr") if output.get(name) in ("terminal", "pipe")]
+    if asked is None and unwatched and (long or told_how) and kind(events) == "command":
+        where = ", ".join(f"{name} went to a {output[name]}" for name in unwatched)
+        sentence = (
+            f"The output was not searched for epochs ({where}), so nothing was predicted: --epochs auto has it "
+            "searched, --epochs N tells their number too."
+        )
+        yield {"code": "unwatched", "message": sentence}
+    elif is_number(asked) or (asked is not None and (long or told_how)):
+        sentence = (
+            "No epoch was seen, so nothing was predicted: they are looked for on stdout and stderr where these are a "
+            "terminal, a pipe or a file, in lines such as Epoch 3/10 (--epoch-pattern tells of others), or the job "
+            "tells them by markers."
+        )
+        yield {"code": "epochs", "message": sentence}
 
 
 def _is_made_good(used: IntensityUsed) -> bool:

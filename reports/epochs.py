@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from greenrun.reports.life import Life
-    from greenrun.reports.record import Amounts, Epoch, Event, Prediction
+    from greenrun.reports.record import Amounts, Epoch, Event, Made, Prediction, Range
 
 
 def epochs(events: Sequence[Event], life: Life, devices: Sequence[Measured]) -> list[Epoch]:
@@ -41,37 +41,62 @@ def epochs(events: Sequence[Event], life: Life, devices: Sequence[Measured]) -> 
     ]
 
 
-def prediction(events: Sequence[Event], actual: Amounts, *, anew: bool) -> Prediction | None:
-    """Give all predictions and the signed error of the first, in per cent of what it was; None if there were none.
+def prediction(events: Sequence[Event], actual: Amounts, epochs_done: int, *, anew: bool) -> Prediction | None:
+    """Give all predictions, each held against what came of it; None if there were none.
 
-    `anew`: PUE or intensity are not those of the run, so that the grams predicted then say nothing now.
+    A job that stopped before its last epoch was predicted as a whole: then nothing is held against anything. `anew`:
+    PUE or intensity are not those of the run, so that the grams predicted then say nothing now.
     """
-    made = [event for event in events if event["event"] == "prediction"]
-    if not made:
+    told = [event for event in events if event["event"] == "prediction"]
+    if not told:
         return None
-    earliest = made[0]
-
-    def error_percent(predicted: dict[str, float] | None, true: float | None) -> float | None:
-        if not predicted or not true:
-            return None
-        error = 100.0 * (predicted["value"] - true) / true
-        return error if math.isfinite(error) else None  # next to nothing as the actual value
-
+    planned = told[-1]["epochs"]
+    stopped_early = epochs_done < planned
+    held_against: Amounts = _UNKNOWN if stopped_early else actual
+    if anew:
+        held_against = {**held_against, "co2e_grams": None}
+    made = [_made(event, held_against, anew=anew) for event in told]
     return {
-        "made": [
-            {
-                "after_epoch": event["after_epoch"],
-                "epochs": event["epochs"],
-                "duration_seconds": event.get("duration_seconds"),
-                "energy_joules": event.get("energy_joules"),
-                "co2e_grams": None if anew else event.get("co2e_grams"),
-            }
-            for event in made
-        ],
+        "made": made,
         "actual": actual,
+        "error_percent": made[0]["error_percent"],
+        "planned_epochs": planned,
+        "stopped_early": stopped_early,
+    }
+
+
+_UNKNOWN: Amounts = {"duration_seconds": None, "energy_joules": None, "co2e_grams": None}
+
+
+def _made(event: Event, actual: Amounts, *, anew: bool) -> Made:
+    duration, joules = event.get("duration_seconds"), event.get("energy_joules")
+    grams = None if anew else event.get("co2e_grams")
+    return {
+        "after_epoch": event["after_epoch"],
+        "epochs": event["epochs"],
+        "rule": event.get("rule"),
+        "duration_seconds": duration,
+        "energy_joules": joules,
+        "co2e_grams": grams,
         "error_percent": {
-            "duration_seconds": error_percent(earliest.get("duration_seconds"), actual["duration_seconds"]),
-            "energy_joules": error_percent(earliest.get("energy_joules"), actual["energy_joules"]),
-            "co2e_grams": None if anew else error_percent(earliest.get("co2e_grams"), actual["co2e_grams"]),
+            "duration_seconds": _error_percent(duration, actual["duration_seconds"]),
+            "energy_joules": _error_percent(joules, actual["energy_joules"]),
+            "co2e_grams": _error_percent(grams, actual["co2e_grams"]),
+        },
+        "within": {
+            "duration_seconds": _within(duration, actual["duration_seconds"]),
+            "energy_joules": _within(joules, actual["energy_joules"]),
+            "co2e_grams": _within(grams, actual["co2e_grams"]),
         },
     }
+
+
+def _error_percent(predicted: Range | None, true: float | None) -> float | None:
+    if not predicted or not true:
+        return None
+    error = 100.0 * (predicted["value"] - true) / true
+    return error if math.isfinite(error) else None  # next to nothing as the actual value
+
+
+def _within(predicted: Range | None, true: float | None) -> bool | None:
+    return None if not predicted or true is None else predicted["low"] <= true <= predicted["high"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from greenrun.reports.record import Event
+    from greenrun.reports.record import Event, RunKind
 
 
 class Life(NamedTuple):
@@ -36,6 +36,18 @@ def life(events: Sequence[Event]) -> Life | None:
         return Life(begin, max(begin, float(exited["t"])), ended=True)
     last_sample_t = max((float(event["t"]) for event in events if event["event"] == "sample"), default=begin)
     return Life(begin, max(begin, last_sample_t), ended=False)
+
+
+def kind(events: Sequence[Event]) -> RunKind:
+    """Tell what lived: a command, a block of a process that goes on, or a scheduler's job."""
+    told: RunKind = events[0].get("kind") or "command"
+    return told
+
+
+def was_cut_short(events: Sequence[Event]) -> bool:
+    """Tell whether a block or a job came to no end of its own: the process that it was in ended first."""
+    exited = first(events, "exited")
+    return kind(events) != "command" and exited is not None and exited.get("how") != "told"
 
 
 def first(events: Sequence[Event], kind: str) -> Event | None:

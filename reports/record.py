@@ -13,6 +13,7 @@ from greenrun.sampler.model import Kind, Method
 RunStatus = Literal["complete", "partial", "not-started"]
 PueSource = Literal["told", "assumed", "what-if"]
 Marker = Literal["output", "marks"]
+RunKind = Literal["command", "block", "job"]
 
 
 class Device(TypedDict):
@@ -95,41 +96,68 @@ class IntensityUsed(TypedDict):
 Epoch = TypedDict(
     "Epoch", {"n": int, "from": float, "duration_seconds": float, "energy_joules": float | None, "marker": Marker}
 )
+Stretch = TypedDict("Stretch", {"from": float, "duration_seconds": float, "energy_joules": float | None})
 Gap = TypedDict("Gap", {"device": str | None, "from": float, "duration_seconds": float, "code": str})
 
 
+class Phase(TypedDict):
+    """A part of the job that it has named, and how often it came; of many stretches the first ones are told."""
+
+    name: str
+    times: int
+    duration_seconds: float
+    energy_joules: float | None
+    stretches: list[Stretch]
+
+
 class Range(TypedDict):
-    """A predicted value with the ends of its 95 % interval."""
+    """A predicted value with the ends of its 90 % interval."""
 
     value: float
     low: float
     high: float
 
 
-class Made(TypedDict):
-    """One prediction of the whole job, made after an epoch."""
-
-    after_epoch: int
-    epochs: int
-    duration_seconds: Range | None
-    energy_joules: Range | None
-    co2e_grams: Range | None
-
-
 class Amounts(TypedDict):
-    """What the job took in the end, or by how many per cent the first prediction was off (signed)."""
+    """What the job took in the end, or by how many per cent a prediction was off (signed)."""
 
     duration_seconds: float | None
     energy_joules: float | None
     co2e_grams: float | None
 
 
+class Within(TypedDict):
+    """Whether what the job took lay within the predicted interval, None where one of the two is not known."""
+
+    duration_seconds: bool | None
+    energy_joules: bool | None
+    co2e_grams: bool | None
+
+
+class Made(TypedDict):
+    """One prediction of the whole job, made after an epoch, by a rule; and what came of it."""
+
+    after_epoch: int
+    epochs: int
+    rule: str | None
+    duration_seconds: Range | None
+    energy_joules: Range | None
+    co2e_grams: Range | None
+    error_percent: Amounts
+    within: Within
+
+
 class Prediction(TypedDict):
-    """All predictions, what came of them, and the signed error of the first."""
+    """All predictions, what came of them, and the signed error of the first.
+
+    `stopped_early`: fewer than the planned epochs were seen, so that the predictions, of all of them, are upper bounds.
+    """
 
     made: list[Made]
     actual: Amounts
     error_percent: Amounts
+    planned_epochs: int
+    stopped_early: bool
 
 
 class Finding(TypedDict):
@@ -163,6 +191,7 @@ class Record(TypedDict):
     greenrun: str
     run_id: str
     parent_run_id: str | None
+    kind: RunKind
     status: RunStatus
     scope: Literal["node"]
     command: list[str] | None
@@ -191,6 +220,7 @@ class Record(TypedDict):
     co2e_low_grams: float | None
     co2e_high_grams: float | None
     epochs: list[Epoch]
+    phases: list[Phase]
     prediction: Prediction | None
     findings: list[Finding]
     gaps: list[Gap]

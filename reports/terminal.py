@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from greenrun.reports import origin, units
+from greenrun.reports import origin, predicted, units
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
-    from greenrun.reports.record import Device, Record
+    from greenrun.reports.record import Device, Phase, Record
+
+prediction_line = predicted.line
 
 _TEXT_COLUMN = 14
 _PREFIX = "greenrun: "
+_MOST_PHASES = 6  # more are in the record
 
 _KINDS = {"cpu": "CPU", "dram": "memory", "gpu": "GPU", "other": "other"}
 _METHODS = {"counter": "counted by the hardware", "power": "from its power, polled", "estimate": "estimated"}
@@ -27,12 +30,6 @@ _PUE_SOURCES = {
     "assumed": "assumed, since nobody told it (--pue)",
     "what-if": "as this report was asked",
 }
-_AMOUNTS: dict[str, Callable[[float], str]] = {
-    "duration_seconds": units.duration,
-    "energy_joules": units.energy,
-    "co2e_grams": units.mass,
-}
-
 _Entry = tuple[str, str]  # a label, indented where it belongs to the one above, and its text
 
 
@@ -51,55 +48,27 @@ def entry(label: str, text: str, width: int = 80) -> str:
     return "\n".join(_entry(label, text, width)).replace(units.NO_BREAK, " ") + "\n"
 
 
-def prediction_line(prediction: Mapping[str, Any], *, estimated: bool) -> str:
-    """Give the line that tells a `prediction` event while the command runs.
-
-    `estimated`: no meter stands behind the joules. Their own uncertainty is not in the ranges, and the line says so.
-    """
-    amounts = [
-        f"{_amount(key, told['value'])} ({_range(_AMOUNTS[key](told['low']), _AMOUNTS[key](told['high']))})"
-        for key, told in _predicted(prediction)
-    ]
-    doubt = "95 % ranges of the prediction alone" + (", from energy that is estimated, not measured" * estimated)
-    line = f"{_PREFIX}{_after(prediction)}, the whole job is predicted to take {', '.join(amounts)}; {doubt}"
-    return line.replace(units.NO_BREAK, " ")
-
-
-def _after(prediction: Mapping[str, Any]) -> str:
-    return f"after epoch {prediction['after_epoch']} of {prediction['epochs']}".replace(" ", units.NO_BREAK)
-
-
-def _predicted(prediction: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, float]]]:
-    return ((key, prediction[key]) for key in _AMOUNTS if prediction.get(key))
-
-
-def _amount(key: str, value: float) -> str:
-    return _AMOUNTS[key](value) + (f"{units.NO_BREAK}CO2e" if key == "co2e_grams" else "")
-
-
-def _range(low: str, high: str) -> str:
-    """Write the ends of an interval; the unit once, where both have the same, and none with a 0."""
-    number, _, unit = low.partition(units.NO_BREAK)
-    return f"{number if number == '0' or high.endswith(units.NO_BREAK + unit) else low} to {high}"
-
-
 def _headline(record: Record) -> str:
-    seconds = record["duration_seconds"]
+    seconds, what = record["duration_seconds"], record["kind"]
     if seconds is None and record["status"] == "partial":
-        return "partial record: nothing is known of the command"
+        return f"partial record: nothing is known of the {what}"
     if seconds is None:
         code = record["exit_code"]
-        return "the command was not started" + ("" if code is None else f" (exit code {code})")
+        return f"the {what} was not started" + ("" if code is None else f" (exit code {code})")
     partial = "partial record: " if record["status"] == "partial" else ""
-    if any(warned["code"] == "killed" for warned in record["warnings"]):
-        return f"{partial}the command ran for at least {units.duration(seconds)}"
+    codes = {warned["code"] for warned in record["warnings"]}
+    if "killed" in codes:
+        return f"{partial}the {what} ran for at least {units.duration(seconds)}"
+    its_process = "its process " if what == "block" else ""
     if record["signal"] is not None:
-        end = f" and was ended by {_signal_name(record['signal'])}"
+        end = f" and {its_process}was ended by {_signal_name(record['signal'])}"
     elif record["exit_code"] is not None:
-        end = f" and exited with {record['exit_code']}"
-    else:
+        end = f" and {its_process}exited with {record['exit_code']}"
+    elif what == "command":
         end = "; how it ended is unknown"
-    return f"{partial}the command ran for {units.duration(seconds)}{end}"
+    else:
+        end = " and ended with an exception" if "exception" in codes else ""
+    return f"{partial}the {what} ran for {units.duration(seconds)}{end}"
 
 
 def _signal_name(number: int) -> str:
@@ -170,7 +139,10 @@ def _footprint(record: Record) -> Iterator[_Entry]:
     if grams is None or low is None or high is None:
         yield "CO2e", "unknown"
     else:
-        yield "CO2e", f"{units.mass(grams)} ({_range(units.mass(low), units.mass(high))} at 95{units.NO_BREAK}%)"
+        yield (
+            "CO2e",
+            f"{units.mass(grams)} ({units.interval(units.mass(low), units.mass(high))} at 95{units.NO_BREAK}%)",
+        )
     yield "  PUE", f"{record['pue']:g}, {_PUE_SOURCES[record['pue_source']]}"
     intensity = origin.words(record["intensity"])
     if intensity:
@@ -184,16 +156,24 @@ def _epochs(record: Record) -> Iterator[_Entry]:
         joules = [epoch["energy_joules"] for epoch in epochs if epoch["energy_joules"] is not None]
         energy = f" and {units.energy(sum(joules) / len(joules))}" if joules else ""
         yield "epochs", f"{len(epochs)}, on average {units.duration(seconds)}{energy}"
-    prediction = record["prediction"]
-    if prediction:
-        made: Any = prediction["made"][0]  # a TypedDict takes no key from a variable
-        errors: Any = prediction["error_percent"]
-        amounts = [
-            _amount(key, told["value"])
-            + ("" if errors[key] is None else f" (off by {errors[key]:+.1f}{units.NO_BREAK}%)")
-            for key, told in _predicted(made)
-        ]
-        yield "predicted", f"{', '.join(amounts)}, {_after(made)}"
+    if record["phases"]:
+        yield "phases", _phases(record["phases"])
+    if record["prediction"]:
+        yield from predicted.entries(record["prediction"])
+
+
+def _phases(phases: list[Phase]) -> str:
+    """Tell the longest phases, in the order in which they began."""
+    longest = sorted(phases, key=lambda phase: -phase["duration_seconds"])[:_MOST_PHASES]
+    told = [
+        f"{phase['name']} {units.duration(phase['duration_seconds'])}"
+        + ("" if phase["energy_joules"] is None else f" and {units.energy(phase['energy_joules'])}")
+        + (f" in {phase['times']}" if phase["times"] > 1 else "")
+        for phase in phases
+        if phase in longest
+    ]
+    left = len(phases) - len(told)
+    return "; ".join(told) + (f"; and {left} more" if left else "")
 
 
 def _plus_minus(percent: float | None) -> str:

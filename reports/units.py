@@ -42,6 +42,12 @@ def percent(value: float) -> str:
     return f"{digits(value, 2)}{NO_BREAK}%"
 
 
+def interval(low: str, high: str) -> str:
+    """Write the ends of an interval; the unit once, where both have the same, and none with a 0."""
+    number, _, unit = low.partition(NO_BREAK)
+    return f"{number if number == '0' or high.endswith(NO_BREAK + unit) else low} to {high}"
+
+
 def digits(value: float, count: int) -> str:
     """Write a number with `count` significant digits and no exponent; a larger one keeps its whole part."""
     if value == 0.0:

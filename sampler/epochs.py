@@ -1,12 +1,9 @@
 """Recognise epochs: in what a training job prints, and in the marker lines that it writes on purpose.
 
-Pure: bytes in, marks out, no clock and no files. Which lines count, and what they mean:
+Bytes in, marks out, no files. Which lines of output count, and what they mean, is in `formats`; docs/epochs.md lists
+them. Here is what holds for all of them:
 
-- The word "epoch" and a number open the line, decorations (brackets, dashes, ANSI colours) aside: `Epoch 3/10`,
-  `Epoch [3/10]`, `epoch: 3`, `[Epoch 3] ...`. A line ends at a line feed or a carriage return.
-- A line that carries more after the number (loss, accuracy, time) is printed when the epoch is over: it closes it.
-  A bare one is printed when the epoch begins: it opens it.
-- A line that shows how far the epoch has come (`45%|####`, `step 100/600`) opens it too, unless it has come to the end.
+- A line ends at a line feed or a carriage return, and where a progress bar is drawn to its end.
 - Numbers rise: a mark that was already made, or one for an earlier epoch, counts no more.
 - Epochs are told from 1. A job whose first number is 0 counts from 0, so one is added to all its numbers.
 """
@@ -15,9 +12,23 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from greenrun.sampler import formats
+from greenrun.sampler.formats import search
+from greenrun.sampler.formats.allowance import Allowance
+from greenrun.sampler.formats.boundaries import Boundaries
+from greenrun.sampler.formats.tables import Tables
+
+if TYPE_CHECKING:
+    from greenrun.sampler.formats.sighting import Sighting
 
 LINE_LIMIT_BYTES = 4096  # of a longer line only the beginning is looked at
+# Nearly all output is done with at the speed of a search. What it finds takes a hundred times as long.
+_SHARE = 0.5
+_MOST_SECONDS = 0.5
+_LINES_BETWEEN_LOOKS = 64
+_LONGEST_PATTERN = 1000  # characters
 
 
 class Mark(NamedTuple):
@@ -40,6 +51,50 @@ class Skipped(NamedTuple):
     """So many bytes of output passed by without being looked at, because they came faster than the budget allows."""
 
     bytes: int
+
+
+class Pattern(NamedTuple):
+    """What the user says of the output: what a line looks like, and whether it is told at an epoch's start or end.
+
+    `regex` has the number as its group `n`, or as its first one, and may have the total as its group `of`. Where it is
+    None the lines are those of the known formats; where `mark` is None it is the format that says, an end for `regex`.
+    """
+
+    regex: re.Pattern[bytes] | None
+    mark: Literal["start", "end"] | None
+
+
+def pattern(text: str | None, marks: str | None) -> Pattern | None:
+    """Understand `--epoch-pattern` and `--epoch-marks`, None where they are not told; None where nothing is.
+
+    Raises ValueError with the end of a sentence: "must be ...".
+    """
+    mark: Literal["start", "end"] | None = None
+    if marks is not None:
+        if marks not in ("start", "end"):
+            raise ValueError("must be start or end: whether its line comes when an epoch begins or when it is over")
+        mark = "start" if marks == "start" else "end"
+    if text is None:
+        return None if mark is None else Pattern(None, mark)
+    regex = _compiled(text) if len(text) <= _LONGEST_PATTERN else None
+    if regex is None or not regex.groups:
+        raise ValueError(
+            "must be a regular expression of Python's, of 1000 characters at most, whose first group is the epoch's"
+            r" number, such as 'round (\d+) of (?P<of>\d+)'"
+        )
+    return Pattern(regex, mark)
+
+
+def _compiled(text: str) -> re.Pattern[bytes] | None:
+    import os
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what a later Python will read in another way
+        try:
+            return re.compile(os.fsencode(text))
+        except (re.error, OverflowError, RecursionError):
+            return None
 
 
 _NUMBER = r"[0-9]{1,9}"
@@ -101,95 +156,146 @@ class Series:
 
 
 _ANSI = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
-_EPOCH_LINE = re.compile(
-    rb"""[\s\[(<{=\-*\#>|]*     # decorations
-    (?:[Ee]poch|EPOCH) [\s:=\#\[(]* ([0-9]{1,7})
-    (?:\s*(?:/|\bof\b)\s*([0-9]{1,7}))?
-    (?![0-9]|[.][0-9])          # neither a longer number nor a fraction of an epoch
-    (.*)""",
-    re.VERBOSE | re.DOTALL,
+_DRAWN_BAR = re.compile(  # by tqdm, from the percentage on to the end
+    rb"(?:%\|(?:[^|\[\]\x1b]|\x1b\[[0-9;]{0,20}m){0,1000}\|[^|\[\]]{1,60}|[0-9]epochs? )\[[^\]]{1,300}\]"
 )
-_PERCENT_DONE = re.compile(rb"([0-9]{1,3})%\|")
-_STEPS_DONE = re.compile(rb"\b(?:step|batch|iter|iteration)\W{0,3}([0-9]{1,9})\s*/\s*([0-9]{1,9})", re.IGNORECASE)
-_CARRIES_MORE = re.compile(rb"[0-9A-Za-z]")
-
-
-def parse_line(line: bytes) -> Mark | None:
-    """Understand one line of output, without its end; the number is as printed."""
-    found = _EPOCH_LINE.match(_ANSI.sub(b"", line) if b"\x1b" in line else line)
-    if found is None:
-        return None
-    number, of, rest = found.groups()
-    closes = _CARRIES_MORE.search(rest) is not None and _is_complete(rest)
-    return Mark(int(number), None if of is None else int(of), "end" if closes else "start")
-
-
-def _is_complete(rest: bytes) -> bool:
-    """Tell whether a line that shows progress within the epoch shows its end; True where it shows none."""
-    if percent := _PERCENT_DONE.search(rest):
-        return int(percent[1]) >= 100
-    if steps := _STEPS_DONE.search(rest):
-        return int(steps[1]) >= int(steps[2])
-    return True
 
 
 class Scanner:
-    """Finds the marks in a stream of output; however the stream is cut into pieces, they are the same."""
+    """Finds the marks in a stream of output; however the stream is cut into pieces, they are the same.
 
-    def __init__(self, series: Series | None = None) -> None:
+    `series` is shared by all streams of a job. `pattern` is what the user says of the lines, `epochs` how many epochs
+    there will be, None where nobody said.
+    """
+
+    def __init__(self, series: Series | None = None, pattern: Pattern | None = None, epochs: int | None = None) -> None:
         self._series = Series() if series is None else series
+        self._epochs = epochs
+        self._words = search.keywords(epochs)
+        self._tables = Tables()
+        self._boundaries = Boundaries(None if pattern is None else pattern.mark, epochs)
+        self._allowance = Allowance(_SHARE, _MOST_SECONDS)
+        self._unseen_bytes = 0
+        self._told = None
+        if pattern is not None and pattern.regex is not None:
+            from greenrun.sampler.formats.told import Told
+
+            self._told = Told(pattern.regex, "opens" if pattern.mark == "start" else "closes")
         self._line = b""  # the beginning of the line that has not ended yet
+        self._taken = 0  # bytes of it that have been looked at
         self._resume_at_next_line = False
+        self._marks: list[Mark] = []
+
+    @property
+    def skipped_bytes(self) -> int:
+        """Bytes of lines that might have mattered, but that came faster than they could be looked at."""
+        return self._unseen_bytes + (0 if self._told is None else self._told.skipped_bytes)
 
     def feed(self, data: bytes) -> list[Mark]:
         """Take the next piece and give the marks of the lines that it ends."""
+        self._marks = []
+        start = _after_first_line_end(data)
         if self._resume_at_next_line:
-            start = _after_first_line_end(data)
             if start is None:
                 return []
             self._resume_at_next_line = False
-            data = data[start:]
-        marks: list[Mark] = []
-        start = _after_first_line_end(data)
+            data = data[start - 1 :]
+            start = 1
         if start is None:
             self._extend_line(data)
-            return marks
-        self._extend_line(data[: min(start - 1, LINE_LIMIT_BYTES)])
-        self._finish_line(marks)
-        end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
-        if _is_about_epochs(data):  # nearly all output is done with here, at the speed of a search
-            for line in _lines_about_epochs(data[start:end].replace(b"\r", b"\n")):
-                self._take(line, marks)
-        self._extend_line(data[end : end + LINE_LIMIT_BYTES])
-        return marks
+        else:
+            self._extend_line(data[: min(start - 1, LINE_LIMIT_BYTES)])
+            self._finish_line()
+            end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
+            if end > start:
+                self._take_lines(data[start - 1 : end].replace(b"\r", b"\n"))
+            self._extend_line(data[end : end + LINE_LIMIT_BYTES])
+        self._look_at_drawn_bar()
+        return self._marks
 
     def finish(self) -> list[Mark]:
         """Give the marks of a last line that nothing ended."""
-        marks: list[Mark] = []
-        self._finish_line(marks)
-        return marks
+        self._marks = []
+        self._finish_line()
+        return self._marks
 
     def skip(self) -> None:
         """Bytes are left out here: go on at the beginning of the next line."""
-        self._line = b""
+        self._line, self._taken = b"", 0
         self._resume_at_next_line = True
 
     def _extend_line(self, data: bytes) -> None:
         self._line += data[: LINE_LIMIT_BYTES - len(self._line)]
 
-    def _finish_line(self, marks: list[Mark]) -> None:
-        line, self._line = self._line, b""
-        self._take(line, marks)
+    def _finish_line(self) -> None:
+        line, self._line = self._line[self._taken :], b""
+        self._taken = 0
+        self._take(line)
 
-    def _take(self, line: bytes, marks: list[Mark]) -> None:
-        mark = parse_line(line) if _is_about_epochs(line) else None
-        mark = None if mark is None else self._series.accept(mark)
+    def _look_at_drawn_bar(self) -> None:
+        """Look at a progress bar that waits for its next drawing: that may come an epoch later."""
+        waiting = self._line[self._taken :]
+        if not waiting.rstrip(b" ").endswith(b"]"):
+            return
+        ends = [bar.end() for bar in _DRAWN_BAR.finditer(waiting)]
+        if ends and not waiting[ends[-1] :].strip(b" "):
+            self._take(waiting[: ends[-1]], begins_line=self._taken == 0)
+            self._taken += ends[-1]
+
+    def _take_lines(self, text: bytes) -> None:
+        """Take whole lines, with a line feed before and behind each."""
+        if self._told is not None:
+            lines = text[1:-1].split(b"\n")
+            pieces = [_ANSI.sub(b"", piece) for line in lines for piece in _pieces(line[:LINE_LIMIT_BYTES])]
+            self._told.search(pieces, self._see)
+            return
+        at: int | None = 0
+        while at is not None:
+            at = self._take_some(text, at)
+
+    def _take_some(self, text: bytes, at: int) -> int | None:
+        """Take the lines behind `at` that may matter, up to one that changes which those are; None at the end."""
+        rows = self._tables.rows
+        self._allowance.start()
+        spans = search.spans(text, at, self._words, rows)
+        for i, (start, end) in enumerate(spans):
+            if i % _LINES_BETWEEN_LOOKS == 0 and self._allowance.is_used_up():
+                self._unseen_bytes += sum(end - start + 1 for start, end in spans[i:])
+                break
+            self._take(text[start : min(end, start + LINE_LIMIT_BYTES)])
+            if self._tables.rows is not rows:
+                self._allowance.stop()
+                return end
+        self._allowance.stop()
+        return None
+
+    def _take(self, line: bytes, *, begins_line: bool = True) -> None:
+        pieces = _pieces(line)
+        if self._told is not None:
+            self._told.search([_ANSI.sub(b"", piece) for piece in pieces], self._see)
+            return
+        for i, piece in enumerate(pieces):
+            self._take_piece(piece, begins_line=begins_line and i == 0)
+
+    def _take_piece(self, piece: bytes, *, begins_line: bool) -> None:
+        """Take a line, or a part of one that ends where a progress bar does."""
+        # Exactly the lines that are found in a longer text are looked at, however the text was cut.
+        worth = any(word in piece for word in self._words)
+        rows = self._tables.rows if begins_line else None
+        if not worth and (rows is None or rows.match(b"\n" + piece) is None):
+            return
+        line = _ANSI.sub(b"", piece) if b"\x1b" in piece else piece
+        sighting = self._tables.sight(line) if begins_line else None
+        if sighting is None and worth:
+            sighting = formats.sight(line, self._epochs)
+        if sighting is not None:
+            self._see(sighting)
+
+    def _see(self, sighting: Sighting) -> None:
+        found = self._boundaries.take(sighting)
+        mark = None if found is None else self._series.accept(Mark(*found))
         if mark is not None:
-            marks.append(mark)
-
-
-def _is_about_epochs(data: bytes) -> bool:
-    return b"poch" in data or b"POCH" in data
+            self._marks.append(mark)
 
 
 def _after_first_line_end(data: bytes) -> int | None:
@@ -200,14 +306,11 @@ def _after_first_line_end(data: bytes) -> int | None:
     return None if first < 0 else first + 1
 
 
-def _lines_about_epochs(lines: bytes) -> list[bytes]:
-    """Pick the lines with the word in them, each cut to the limit; every line ends in a line feed."""
-    folded = lines.lower()
-    picked: list[bytes] = []
-    at = folded.find(b"poch")
-    while at >= 0:
-        start = lines.rfind(b"\n", 0, at) + 1
-        end = lines.index(b"\n", at)
-        picked.append(lines[start : min(end, start + LINE_LIMIT_BYTES)])
-        at = folded.find(b"poch", end)
-    return picked
+def _pieces(line: bytes) -> list[bytes]:
+    """Cut a line behind each progress bar: other text may follow at once, if it goes to another stream."""
+    if b"%|" not in line and b"epoch [" not in line and b"epochs [" not in line:
+        return [line]
+    edges = [0, *(bar.end() for bar in _DRAWN_BAR.finditer(line))]
+    return [
+        line[start:end] for start, end in zip(edges, [*edges[1:], len(line)], strict=True) if start < end or not start
+    ]

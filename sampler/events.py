@@ -129,6 +129,7 @@ _EVENTS: dict[str, dict[str, _Check]] = {
         "schema": _is_whole,
         "greenrun": _is_text,
         "run_id": _is_text,
+        "kind": _if_there(_one_of("command", "block", "job")),
         "parent_run_id": _if_there(_is_text),
         "name": _if_there(_is_text),
         "command": _if_there(_list_of(_is_text)),
@@ -136,6 +137,7 @@ _EVENTS: dict[str, dict[str, _Check]] = {
         "host": _if_there(_is_text),
         "user": _if_there(_is_text),
         "environment": _if_there(_is_table_of_text),
+        "output": _if_there(_is_table_of_text),
         "config": _if_there(
             _object(
                 pue=_if_there(_is_number),
@@ -161,6 +163,8 @@ _EVENTS: dict[str, dict[str, _Check]] = {
     "exited": {
         "exit_code": _or_null(_is_whole),
         "signal": _or_null(_is_whole),
+        "how": _if_there(_is_text),
+        "exception": _if_there(_is_flag),
         "rusage": _if_there(_object(user_seconds=_is_number, system_seconds=_is_number, max_rss_bytes=_is_whole)),
     },
     "epoch": {
@@ -170,6 +174,7 @@ _EVENTS: dict[str, dict[str, _Check]] = {
         "from": _one_of("output", "marks"),
     },
     "metric": {"name": _is_text, "value": _is_value},
+    "phase": {"name": _is_text, "mark": _one_of("start", "end")},
     "intensity": {
         "from_utc": _if_there(_is_utc),
         "to_utc": _if_there(_is_utc),
@@ -188,6 +193,7 @@ _EVENTS: dict[str, dict[str, _Check]] = {
     },
     "prediction": {
         "after_epoch": _is_whole,
+        "rule": _if_there(_is_text),
         "epochs": _is_whole,
         "duration_seconds": _if_there(_is_range),
         "energy_joules": _if_there(_is_range),

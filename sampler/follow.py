@@ -7,52 +7,72 @@ import stat
 import time
 from typing import TYPE_CHECKING
 
-from greenrun.sampler.epochs import Scanner
-
 if TYPE_CHECKING:
-    from greenrun.sampler.epochs import Mark, Series
+    from greenrun.sampler.epochs import Mark, Scanner
 
-BYTES_PER_SECOND = 50_000_000  # a job that writes more than this is not read in full; what is left out is counted
+# A job that writes more than this is not read in full; what is left out is counted. Where nobody has asked for epochs
+# much less is read, for then the file may hold anything, an archive for one, and reading must cost nothing to speak of.
+BYTES_PER_SECOND = 50_000_000
+UNASKED_BYTES_PER_SECOND = 1_000_000
+# Between two looks, which is how late an epoch's end may be found: a fortieth of the time in which nothing was written,
+# for that is little of what the epoch took.
+_SOONEST_SECONDS, _LATEST_SECONDS = 0.25, 1.0
+_LATE_PART = 40
 _PIECE_BYTES = 256 * 1024
 
 
 class Follower:
-    """Reads a growing file from `position` on, from where it ends now unless told.
+    """Reads a growing file from `position` on, from where it ends now unless told, and has `scanner` look at it.
 
     `path` names the file through a descriptor of the job or of ours (`/proc/PID/fd/1`), so that it is found whatever
     became of its name. It is opened anew: no offset and no lock is shared with the job. Raises OSError where the file
     cannot be opened for reading, ValueError where it is no regular file.
     """
 
-    def __init__(self, path: str, series: Series | None = None, position: int | None = None) -> None:
-        self._scanner = Scanner(series)
+    def __init__(
+        self,
+        path: str,
+        scanner: Scanner,
+        position: int | None = None,
+        bytes_per_second: int = BYTES_PER_SECOND,
+    ) -> None:
+        self._scanner = scanner
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):  # told before it is opened: opening a pipe or a terminal has effects
             raise ValueError(f"{path} is not a regular file")
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
         self.file = (status.st_dev, status.st_ino)
-        self.skipped_bytes = 0
+        self._unread_bytes = 0
+        self.due = 0.0  # CLOCK_MONOTONIC seconds at which `read` wants to be called
         self._position = status.st_size if position is None else position
-        self._read_at = time.monotonic()
+        self._bytes_per_second = bytes_per_second
+        self._allowance = float(bytes_per_second)
+        self._read_at = self._grew_at = time.monotonic()
 
     def read(self) -> list[Mark]:
         """Give the marks in what was appended since the last call.
 
-        At most 50 MB are read for each second that has passed (and for one second at least); of more, the oldest is
-        left out and counted in `skipped_bytes`. A file that became shorter is read again from its beginning. Raises
+        So many bytes are read for each second that has passed, a second's worth at once at most; of more, the oldest
+        is left out and counted in `skipped_bytes`. A file that became shorter is read again from its beginning. Raises
         OSError where the file system fails.
         """
         now = time.monotonic()
-        budget = int(BYTES_PER_SECOND * max(1.0, now - self._read_at))
+        refilled = self._allowance + (now - self._read_at) * self._bytes_per_second
+        self._allowance = min(float(self._bytes_per_second), refilled)
         self._read_at = now
-        size = os.fstat(self._descriptor).st_size
+        size = os.lseek(self._descriptor, 0, os.SEEK_END)  # fstat would have NFS write out all that the job wrote
         if size < self._position:
             self._position = 0
             self._scanner.skip()
+        if size > self._position:
+            self._grew_at = now
+        self.due = now + min(max((now - self._grew_at) / _LATE_PART, _SOONEST_SECONDS), _LATEST_SECONDS)
+        budget = int(self._allowance)
         if size - self._position > budget:
-            self.skipped_bytes += size - budget - self._position
+            self._unread_bytes += size - budget - self._position
             self._position = size - budget
             self._scanner.skip()
+        self._allowance -= size - self._position
         marks: list[Mark] = []
         while self._position < size:
             data = os.pread(self._descriptor, min(_PIECE_BYTES, size - self._position), self._position)
@@ -65,6 +85,11 @@ class Follower:
     def finish(self) -> list[Mark]:
         """Give the marks in what is left, now that the job has ended: also in a last line that nothing ended."""
         return self.read() + self._scanner.finish()
+
+    @property
+    def skipped_bytes(self) -> int:
+        """How many bytes have not been searched, because they came too fast or a user's pattern was too slow."""
+        return self._unread_bytes + self._scanner.skipped_bytes
 
     def close(self) -> None:
         """Let go of the file."""

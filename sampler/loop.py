@@ -84,6 +84,8 @@ class Sampler:
         self._cpu_base = self._usage.machine_cpu_seconds()
         self._job_pid: int | None = None
         self._job: tuple[float, int] | None = None
+        self._job_base_seconds = 0.0
+        self._job_lives_on = False
         self._next_scan = 0.0
         self._next_utilisation = 0.0
         self._utilisation: dict[str, float | None] = {}
@@ -230,10 +232,17 @@ class Sampler:
 
     # --- reading
 
-    def follow(self, pid: int) -> None:
-        """From now on tell the CPU time and memory of this process and its descendants."""
+    def follow(self, pid: int, *, from_now: bool = False) -> None:
+        """From now on tell the CPU time and memory of this process and its descendants.
+
+        `from_now`: what they have used until now does not count, for it is their present that is measured.
+        """
         self._job_pid = pid
         self._next_scan = self._clock.monotonic() + _FIRST_SCAN_SECONDS
+        if from_now:
+            found = self._usage.job(pid)
+            self._job_base_seconds = found[0] if found else 0.0
+            self._job_lives_on = True
 
     def due(self) -> float:
         """Give the CLOCK_MONOTONIC time at which `tick` wants to be called next."""
@@ -293,6 +302,8 @@ class Sampler:
 
     def finish(self) -> None:
         """Write the last line, and which devices had fallen silent before it."""
+        if self._job_lives_on:  # what it has used can still be seen, and nobody else will tell
+            self._next_scan = 0.0
         self.sample()
         now = self._clock.monotonic()
         for meter in self.meters:
@@ -332,7 +343,7 @@ class Sampler:
         found = self._usage.job(self._job_pid)
         self._next_scan = now + self._usage.job_scan_seconds * _SCAN_BUDGET
         if found is not None:
-            self._job = found
+            self._job = (found[0] - self._job_base_seconds, found[1])
 
     def _read_utilisation(self, now: float) -> None:
         if now < self._next_utilisation:

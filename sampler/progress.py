@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from greenrun.sampler.prediction import Cost
+
 
 class Point(NamedTuple):
     """A moment of the run: seconds since its start, and the joules of all counted devices until then, if known."""
@@ -30,14 +32,20 @@ class Progress:
 
     An epoch lasts from its own start mark, or else from the end of the one before it, to its end mark, or else to the
     start of the next one. `first` is where the first epoch began: what lies before it is the job's set-up.
+
+    `costs` is what a prediction goes by: one entry an epoch, where several share a mark each its part of them. What lay
+    between an epoch and the one before it (a checkpoint) is in none of `finished`, but comes again: here it is counted.
+    Seconds are of a clock that stands still while the machine is suspended.
     """
 
     def __init__(self, spawned: Point) -> None:
         self.spawned = spawned
         self.first = spawned
         self.finished: list[Epoch] = []
+        self.costs: list[Cost] = []
         self._begun: int | None = None
         self._boundary = spawned
+        self._ended: Point | None = None  # the last epoch that was finished
         self._last_n: int | None = None
 
     def mark(self, n: int, kind: Literal["start", "end"], at: Point) -> None:
@@ -64,6 +72,25 @@ class Progress:
         first = n if self._last_n is None else self._last_n + 1
         if self._begun is not None:
             first = self._begun
-        joules = None if at.joules is None or begin.joules is None else at.joules - begin.joules
-        self.finished.append(Epoch(n, begin.t, at.t - begin.t, joules, max(n - first + 1, 1)))
-        self._begun, self._boundary, self._last_n = None, at, n
+        count = max(n - first + 1, 1)
+        self.finished.append(Epoch(n, begin.t, at.t - begin.t, _joules(begin, at), count))
+        since = self._ended or begin
+        joules = _joules(since, at)
+        self.costs += [Cost((at.t - since.t) / count, None if joules is None else joules / count)] * count
+        self._begun, self._boundary, self._last_n, self._ended = None, at, n, at
+
+    @property
+    def setup(self) -> Cost:
+        """What the job cost before its first epoch."""
+        return Cost(self.first.t - self.spawned.t, _joules(self.spawned, self.first))
+
+    def planned(self, of: int) -> int:
+        """Give how many of `of` epochs this run will have done itself: one that was resumed does not do the first ones.
+
+        At least one epoch must be finished.
+        """
+        return of - self.finished[0].n + self.finished[0].epochs
+
+
+def _joules(begin: Point, end: Point) -> float | None:
+    return None if begin.joules is None or end.joules is None else end.joules - begin.joules

@@ -179,13 +179,17 @@ def error_table(figures: dict[str, dict[str, Any]]) -> Iterator[str]:
         )
 
 
-def coverage_table(figures: dict[str, dict[str, Any]]) -> Iterator[str]:
-    """Give the table of what the intervals cover, and how wide they are."""
-    yield "| class | traces | covered, % | half-width, % of the actual value, median |"
-    yield "|---|--:|--:|--:|"
-    for name, found in figures.items():
-        covered = _share(found["coverage"], found["coverage_bounds"])
-        yield f"| {name} | {found['traces']} | {covered} | {100 * found['half_width_median']:.1f} |"
+def coverage_table(figures: dict[str, dict[str, dict[str, Any]]]) -> Iterator[str]:
+    """Give the table of what the intervals cover after each share of the epochs, and how wide they are where judged."""
+    columns = [f"covered after {per_cent} %" for per_cent in PER_CENT]
+    yield f"| class | {' | '.join(columns)} | half-width after {JUDGED} % |"
+    yield f"|---|{'--:|' * (len(PER_CENT) + 1)}"
+    for name, judged in figures[str(JUDGED)].items():
+        covered = (
+            _share(found["coverage"], found["coverage_bounds"])
+            for found in (figures[str(per_cent)][name] for per_cent in PER_CENT)
+        )
+        yield f"| {name} | {' | '.join(covered)} | {100 * judged['half_width_median']:.1f} |"
 
 
 def report(figures: dict[str, dict[str, dict[str, Any]]], broken: Sequence[str]) -> Iterator[str]:
@@ -194,8 +198,10 @@ def report(figures: dict[str, dict[str, dict[str, Any]]], broken: Sequence[str])
         least = "at least 1 epoch" if per_cent < JUDGED else "at least 2 epochs"
         yield from ("", f"### Error after {per_cent} % of the epochs ({least})", "")
         yield from error_table(figures[str(per_cent)])
-    yield from ("", f"### Coverage of the 90 % interval after {JUDGED} % of the epochs, one judgement a trace", "")
-    yield from coverage_table(figures[str(JUDGED)])
+    yield from ("", "### Coverage of the 90 % interval, in per cent of the traces", "")
+    yield f"What counts is the coverage after {JUDGED} %, one judgement a trace. The half-width is that of the median"
+    yield from ("trace, in per cent of the actual value.", "")
+    yield from coverage_table(figures)
     yield from ("", "Every limit is kept." if not broken else "Not kept: " + "; ".join(broken) + ".")
 
 

@@ -60,6 +60,5 @@ def main() -> None:
     print(json.dumps({**found, "epoch_seconds": seconds, "epoch_cpu_seconds": cpu}))
 
 
-
 if __name__ == "__main__":
     main()

@@ -6,6 +6,7 @@ inherits it, and what greenrun itself says in between takes its turn among the c
 
 - `relay`: a process for each pipe moves the bytes. Killing greenrun does not cost the job its output.
 - `terminal`: a pseudo-terminal stands in for the user's; `keeper` is the process behind it, the command's parent.
+- `statusline`: keeps a note below what the command prints there.
 - `scan`: looks for epochs in bytes that have been forwarded already.
 
 What a relay cannot keep stands in docs/limits.md.
@@ -25,22 +26,23 @@ from greenrun.cli.watch.terminal import open_screen
 if TYPE_CHECKING:
     from greenrun.cli.job import Job
     from greenrun.cli.outcome import Outcome
+    from greenrun.cli.watch.scan import Sought
     from greenrun.cli.watch.terminal import Screen
 
 
-def run(job: Job, marks: int) -> Outcome:
+def run(job: Job, marks: int, sought: Sought) -> Outcome:
     """Do as `plain.run` does, with stdout and stderr watched; return when all that was written has been forwarded.
 
     `marks` is the writing end of a non-blocking pipe to the daemon, for marker lines. Raises CannotRun, and OSError
     where no process or pipe can be made.
     """
-    relays = relay.install(marks)
+    relays = relay.install(marks, sought)
     try:
         screen = _screen()
         if screen is None:
             return plain.run(job)
         with screen:
-            return screen.run(job, marks)
+            return screen.run(job, marks, sought)
     finally:
         relays.finish(job.inherited.taken)
 

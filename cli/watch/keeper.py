@@ -20,9 +20,11 @@ from greenrun.cli.descriptors import close_all_but
 from greenrun.cli.errors import CannotRun
 from greenrun.cli.spawn import spawn
 from greenrun.cli.watch.scan import Watcher
+from greenrun.cli.watch.statusline import StatusLine
 
 if TYPE_CHECKING:
     from greenrun.cli.job import Job
+    from greenrun.cli.watch.scan import Sought
 
 _PIECE_BYTES = 64 * 1024
 _KEYS_BYTES = 1024  # well below what a terminal takes without being read
@@ -43,6 +45,8 @@ class Keeper:
         orders: int,
         reports: int,
         marks: int,
+        sought: Sought,
+        undivided: bool,
     ) -> None:
         self._master = master
         os.set_blocking(master, False)
@@ -55,7 +59,9 @@ class Keeper:
         self._orders: int | None = orders
         self._reports = reports
         self._marks = marks
-        self._watcher = Watcher(marks)
+        self._watcher = Watcher(marks, sought)
+        self._status_line = StatusLine()
+        self._undivided = undivided  # nobody but the command prints on the terminal, as far as one can know
         self._user_settings: list[int | list[bytes | int]] | None = None  # to restore; None: nothing was changed
         self._line_ends: int | None = None  # OPOST or 0, to be set again; None: the pseudo-terminal is as it should be
         self._output = b""  # for the screen
@@ -98,6 +104,7 @@ class Keeper:
     def _serve(self, wakeup: int) -> NoReturn:
         while True:
             ready = self._wait(wakeup)
+            self._show_note()
             if wakeup in ready:
                 os.read(wakeup, 512)
                 self._reap()
@@ -122,7 +129,8 @@ class Keeper:
             poll.register(self._screen, select.POLLOUT)
         if self._keyboard is not None and self._user_settings is not None and not self._keys:
             poll.register(self._keyboard, select.POLLIN)
-        return dict(poll.poll())
+        due = self._status_line.due()
+        return dict(poll.poll(None if due is None else max(due - time.monotonic(), 0) * 1000 + 1))
 
     def _reap(self) -> None:
         """See whether the command has stopped or ended; others are not ours to have."""
@@ -132,6 +140,8 @@ class Keeper:
         if os.WIFSTOPPED(status):
             self._stopped = True
             self._show_all()
+            self._take_note_away()
+            self._write_all_output()
             self._give_terminal_back()
             self._report(f"stopped {os.WSTOPSIG(status)}")
             return
@@ -139,18 +149,23 @@ class Keeper:
             os.close(self._slave)
             self._slave = None
         self._show_all()
+        self._take_note_away()
+        self._write_all_output()
         self._watcher.finish()
         self._leave(f"ended {status} {usage.ru_utime} {usage.ru_stime} {usage.ru_maxrss * 1024}")
 
     def _show_all(self) -> None:
         """Show what the command has written, down to the last byte, however slow the terminal is."""
         while True:
-            while self._output:
-                self._write_screen()
-                if self._output and self._screen is not None:
-                    select.select([], [self._screen], [])
+            self._write_all_output()
             if not self._read_output():
                 return
+
+    def _write_all_output(self) -> None:
+        while self._output:
+            self._write_screen()
+            if self._output and self._screen is not None:
+                select.select([], [self._screen], [])
 
     # --- bytes
 
@@ -168,7 +183,7 @@ class Keeper:
             return False
         if not data:
             return False
-        self._output = data
+        self._output += self._status_line.output(data, time.monotonic())
         self._write_screen()
         self._watcher.see(data)
         return True
@@ -203,6 +218,36 @@ class Keeper:
         with contextlib.suppress(BlockingIOError):
             self._keys = self._keys[os.write(self._master, self._keys) :]
 
+    # --- notes
+
+    def _show_note(self) -> None:
+        due = self._status_line.due()
+        if due is None or time.monotonic() < due or self._output:
+            return
+        self._tell_note()
+
+    def _tell_note(self) -> None:
+        try:
+            columns, rows = os.get_terminal_size(self._settings_of)
+        except OSError:
+            columns, rows = 80, 24
+        self._output += self._status_line.show(time.monotonic(), owned=self._owns(), columns=columns, rows=rows)
+        self._write_screen()
+
+    def _owns(self) -> bool:
+        """Whether the terminal is the command's and ours alone, and the command leaves its lines to the terminal."""
+        if not self._undivided or self._user_settings is None:
+            return False
+        try:
+            settings = termios.tcgetattr(self._master)
+        except termios.error:
+            return False
+        return bool(settings[_LOCAL] & termios.ICANON and settings[_OUTPUT] & termios.OPOST)
+
+    def _take_note_away(self) -> None:
+        self._output += self._status_line.erase()
+        self._write_screen()
+
     # --- greenrun
 
     def _report(self, line: str) -> None:
@@ -217,19 +262,24 @@ class Keeper:
             return
         *lines, self._order_rest = (self._order_rest + data).split(b"\n")
         for line in lines:
-            word, *operands = line.decode().split()
+            word, *operands = line.decode().split(" ", 2)
             if word == "signal":
                 self._signal(int(operands[0]), to_group=operands[1] == "group")
             elif word == "resume":
                 self._resume(foreground=operands[0] == "1", listen=operands[1] == "1")
             elif word == "size":
+                self._take_note_away()  # it comes back as wide as the window is now
                 with contextlib.suppress(OSError):
                     copy_size(self._settings_of, self._master)
+            elif word == "note":
+                self._status_line.tell(operands[1], time.monotonic(), lasting=operands[0] == "1")
+                self._tell_note()
 
     def _go_on_alone(self) -> None:
         """Do without greenrun, which was killed: the terminal is its owner's again, and the command goes on."""
         self._orders = None
         self._keyboard = None
+        self._take_note_away()
         self._resume(foreground=True, listen=False)  # a read from the terminal waits for ever instead of stopping
 
     def _signal(self, number: int, *, to_group: bool) -> None:

@@ -3,7 +3,7 @@
 greenrun stays in the shell's session: it is what the shell stops, continues and waits for. The keeper leads the new
 session, owns the command and moves the bytes. The two talk over two pipes of text lines:
 
-    orders   `signal N one|group`, `resume FOREGROUND LISTEN` (0 or 1 each), `size`
+    orders   `signal N one|group`, `resume FOREGROUND LISTEN` (0 or 1 each), `size`, `note LASTING TEXT` (0 or 1)
     reports  `started PID TIME`, `cannot CODE REASON`, `stopped N`, `ended STATUS USER SYSTEM MAXRSS`
 """
 
@@ -26,7 +26,8 @@ from greenrun.cli.watch.keeper import Keeper, copy_size
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from greenrun.cli.job import Job
+    from greenrun.cli.job import Job, Note
+    from greenrun.cli.watch.scan import Sought
 
 _FOREGROUND_CHECK_SECONDS = 0.5  # a shell that brings a running job to the foreground tells nobody
 # What the terminal sends to our process group; the command is in another one and has to get it from us.
@@ -65,6 +66,12 @@ class Screen:
         self._keyboard = next((os.dup(n) for n in numbers if _is_open_for(n, os.O_RDONLY)), None)
         # In a pipeline the keys that make signals are meant for all of it, so the terminal must go on to make them.
         self._alone = {0, 1} <= set(numbers)
+        # A status line may only stand where nobody else prints: no neighbour in a pipeline, and no terminal without it.
+        self._undivided = (
+            2 in numbers
+            and not any(_may_have_neighbours(n) for n in (0, 1))
+            and os.environ.get("TERM", "dumb") != "dumb"
+        )
         self._copy_settings()
         self._replaced = Replaced(slave, numbers)
         self._orders = -1
@@ -86,8 +93,10 @@ class Screen:
             if descriptor is not None and descriptor >= 0:
                 os.close(descriptor)
 
-    def run(self, job: Job, marks: int) -> Outcome:
+    def run(self, job: Job, marks: int, sought: Sought) -> Outcome:
         """Do as `plain.run` does, with the command behind the keeper."""
+        if self._undivided:
+            job.tell = self._tell
         orders, self._orders = os.pipe()
         self._reports, reports = os.pipe()
         _tell_by_signal(self._reports)
@@ -103,6 +112,8 @@ class Screen:
                     orders=orders,
                     reports=reports,
                     marks=marks,
+                    sought=sought,
+                    undivided=self._undivided,
                 )
                 keeper.run(job, listen=self._listening)
             finally:
@@ -219,6 +230,10 @@ class Screen:
         self._listening = self._is_in_foreground()
         self._order(f"resume {self._listening:d} {self._listening:d}")
 
+    def _tell(self, note: Note) -> None:
+        """Have the keeper tell it, which knows where the cursor stands."""
+        self._order(f"note {note.lasting:d} {note.text}")
+
     def _order(self, line: str) -> None:
         with contextlib.suppress(BlockingIOError, BrokenPipeError):
             os.write(self._orders, line.encode() + b"\n")
@@ -258,6 +273,15 @@ def _is_terminal(number: int, device: int) -> bool:
     except OSError:
         return False  # closed
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == device
+
+
+def _may_have_neighbours(number: int) -> bool:
+    """Whether a program at the other end of stdin or stdout may print on the terminal too."""
+    try:
+        mode = os.fstat(number).st_mode
+    except OSError:
+        return False  # closed
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 def _is_open_for(number: int, mode: int) -> bool:

@@ -191,7 +191,7 @@ def test_no_process_left_to_fork(greenrun: Greenrun, stamp: Stamp) -> None:
     assert "running the command without" in result.stderr
 
 
-@pytest.mark.parametrize("options", [[], ["--epochs", "2"]])
+@pytest.mark.parametrize("options", [[], ["--epochs", "auto"]])
 def test_sampler_that_dies_at_its_start(greenrun: Greenrun, stamp: Stamp, options: list[str]) -> None:
     """Where no sampler lives long enough to measure, greenrun becomes the command, with one sentence."""
     env = {"LD_PRELOAD": preload_library(), "SIMULATED_TROUBLE": "die"}

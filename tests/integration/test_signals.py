@@ -31,7 +31,7 @@ while not done:
 print(sorted(seen.items()), flush=True)
 """
 
-WATCHED_OR_NOT = pytest.mark.parametrize("watch", [[], ["--epochs", "2"]], ids=["plain", "watched"])
+WATCHED_OR_NOT = pytest.mark.parametrize("watch", [[], ["--epochs", "auto"]], ids=["plain", "watched"])
 
 
 class Job:

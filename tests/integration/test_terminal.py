@@ -72,7 +72,7 @@ def script(greenrun: Greenrun, name: str, text: str) -> str:
     return f"{sys.executable} {name}"
 
 
-@pytest.mark.parametrize("options", ["", "--epochs 2 "])
+@pytest.mark.parametrize("options", ["", "--epochs auto "])
 def test_interrupt_arrives_once(greenrun: Greenrun, shell: Shell, options: str) -> None:
     """Ctrl-C reaches the command once, not twice."""
     shell.bash.sendline(f"{ENTRY} {options}{script(greenrun, 'count.py', COUNT_INTERRUPTS)}")
@@ -85,7 +85,7 @@ def test_interrupt_arrives_once(greenrun: Greenrun, shell: Shell, options: str) 
     assert shell.status == 0
 
 
-@pytest.mark.parametrize("options", ["", "--epochs 2 "])
+@pytest.mark.parametrize("options", ["", "--epochs auto "])
 def test_interrupted(shell: Shell, options: str) -> None:
     """A command that dies of Ctrl-C takes greenrun with it, and the shell sees 130."""
     shell.bash.sendline(f"{ENTRY} {options}sh -c 'echo began; exec sleep 30'")
@@ -96,7 +96,7 @@ def test_interrupted(shell: Shell, options: str) -> None:
     assert shell.status == 130
 
 
-@pytest.mark.parametrize("options", ["", "--epochs 2 "])
+@pytest.mark.parametrize("options", ["", "--epochs auto "])
 def test_stop_and_continue(shell: Shell, options: str) -> None:
     """Ctrl-Z stops the job for the shell, fg continues it, twice; the end is the command's."""
     shell.bash.sendline(f"{ENTRY} {options}sh -c 'echo began; read x; echo got $x; exit 3'")
@@ -131,7 +131,7 @@ def test_background_and_terminal_input(shell: Shell) -> None:
     shell.sync()
 
 
-@pytest.mark.parametrize("options", ["", "--epochs 2 "])
+@pytest.mark.parametrize("options", ["", "--epochs auto "])
 def test_interactive_interpreter(shell: Shell, options: str) -> None:
     """`python -i` sees its terminal and edits its line."""
     # The new interactive shell of Python 3.13 loses the exit status of SystemExit, under greenrun or not.
@@ -145,7 +145,7 @@ def test_interactive_interpreter(shell: Shell, options: str) -> None:
     assert shell.status == 4
 
 
-@pytest.mark.parametrize("options", ["", "--epochs 2 "])
+@pytest.mark.parametrize("options", ["", "--epochs auto "])
 def test_raw_mode(greenrun: Greenrun, shell: Shell, options: str) -> None:
     """A program in raw mode gets every key, Ctrl-C and Ctrl-Z too, and leaves the terminal as it was."""
     raw = (
@@ -169,7 +169,7 @@ def test_raw_mode(greenrun: Greenrun, shell: Shell, options: str) -> None:
     shell.bash.expect(r"\nsame")
 
 
-@pytest.mark.parametrize("options", ["", "--epochs 2 "])
+@pytest.mark.parametrize("options", ["", "--epochs auto "])
 def test_background_run_writes_its_summary(shell: Shell, options: str) -> None:
     """A run in the background ends by itself, also where background output stops a job (stty tostop)."""
     shell.bash.sendline(f"{ENTRY} {options}sh -c 'sleep 0.3; exit 2' & wait $!; echo waited $?")

@@ -62,6 +62,18 @@ def test_flood_is_exact_and_skips_are_told(tmp_path: Path) -> None:
     assert all(line.startswith("skipped ") and int(line.split()[1]) <= size for line in marks(tmp_path))
 
 
+def test_all_of_a_flood_is_handed_on_in_order(tmp_path: Path) -> None:
+    """Pieces that are looked at and pieces that are not, by whatever way they come, stay in their order."""
+    watched = subprocess.Popen(watch(tmp_path, "seq", "1", "25000000"), stdout=subprocess.PIPE)
+    expected = subprocess.Popen(["seq", "1", "25000000"], stdout=subprocess.PIPE)
+    assert watched.stdout is not None
+    assert expected.stdout is not None
+    while piece := expected.stdout.read(1 << 20):
+        assert watched.stdout.read(len(piece)) == piece
+    assert watched.stdout.read() == b""
+    assert (watched.wait(), expected.wait()) == (0, 0)
+
+
 def test_reader_that_leaves(tmp_path: Path) -> None:
     """The command gets SIGPIPE when the reader closes, as it would without a relay."""
     line = f"{shlex.join(watch(tmp_path, 'yes'))} | head -1; echo ${{PIPESTATUS[0]}}"
@@ -75,6 +87,22 @@ def test_daemon_left_behind(tmp_path: Path) -> None:
     done = subprocess.run(watch(tmp_path, "sh", "-c", "sleep 60 & echo $!"), capture_output=True, check=True)
     os.kill(int(done.stdout), signal.SIGKILL)
     assert time.monotonic() - started < 30
+
+
+def test_flood_left_behind(tmp_path: Path) -> None:
+    """Nor does one that goes on writing for ever: it is told by SIGPIPE that nobody reads any more."""
+    command = watch(tmp_path, "sh", "-c", "yes >&1 & echo $! >&2; sleep 0.3")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as watched:
+        assert watched.stdout is not None
+        assert watched.stderr is not None
+        left_behind = int(watched.stderr.readline())
+        started = time.monotonic()
+        while watched.stdout.read(1 << 20):
+            assert time.monotonic() - started < 30
+        assert watched.wait() == 0
+    while Path(f"/proc/{left_behind}").exists() and time.monotonic() - started < 30:
+        time.sleep(0.01)
+    assert not Path(f"/proc/{left_behind}").exists()
 
 
 def test_runner_killed(tmp_path: Path) -> None:

@@ -106,10 +106,10 @@ def test_command_sees_terminal(shell: Shell) -> None:
 
 def test_marks_are_told(shell: Shell) -> None:
     """Epochs on the terminal are told with their time, coloured or not."""
-    shell.run(r"printf 'Epoch 1/2\n\033[32mEpoch 1/2 loss 0.5\033[0m\n'")
+    shell.run(r"printf 'Epoch 1/2\n\033[32mEpoch 2/2 loss 0.5\033[0m\n'")
     shell.expect("0.5", PROMPT)
     lines = shell.marks.read_text().splitlines()[1:]
-    assert [line.split(" at=")[0] for line in lines] == ["epoch 1 2 start", "epoch 1 2 end"]
+    assert [line.split(" at=")[0] for line in lines] == ["epoch 1 2 start", "epoch 2 2 end"]
 
 
 def test_all_output_is_shown(shell: Shell) -> None:
@@ -224,6 +224,30 @@ def test_window_size_follows(shell: Shell) -> None:
     shell.expect("up\r\n")
     shell.screen.setwinsize(40, 120)
     shell.expect("40 120\r\n", PROMPT)
+
+
+BAR = """
+import os, signal, sys, time
+assert sys.stdout.isatty() and sys.stderr.isatty()
+def draw(*_):
+    columns = os.get_terminal_size(2).columns
+    sys.stderr.write("\\r" + f"{columns} of " + "#" * (columns - len(f"{columns} of ")))
+    sys.stderr.flush()
+signal.signal(signal.SIGWINCH, draw)
+draw()
+for _ in range(20): time.sleep(0.1)
+print()
+"""
+
+
+def test_progress_bar_of_python(shell: Shell) -> None:
+    """A Python job that draws a bar as wide as its terminal gets the right width, and each new one."""
+    shell.type(f"{shell.watch} {sys.executable} -c {shlex.quote(BAR)}")
+    shell.expect("100 of " + "#" * 93)
+    shell.screen.setwinsize(40, 77)
+    shell.expect("\r77 of " + "#" * 70)
+    shell.screen.setwinsize(20, 120)
+    shell.expect("\r120 of " + "#" * 112, PROMPT)
 
 
 def test_stdin_stays_as_it_is(shell: Shell) -> None:

@@ -10,6 +10,7 @@ import sys
 from greenrun.cli import signals, watch
 from greenrun.cli.errors import CannotRun
 from greenrun.cli.job import Job
+from greenrun.cli.watch.scan import Sought
 
 
 def main() -> None:
@@ -29,7 +30,7 @@ def main() -> None:
 
     job = Noted(command, os.environb, signals.take_over())
     try:
-        outcome = watch.run(job, writer)
+        outcome = watch.run(job, writer, Sought())
     except CannotRun as error:
         sys.stderr.write(f"{error.reason}\n")
         sys.exit(error.exit_code)

@@ -405,9 +405,15 @@ def predicted(seconds: float, joules: float, grams: float | None) -> dict[str, A
     }
 
 
-def test_the_first_prediction_is_held_against_the_end() -> None:
-    """The error is signed: 12 s predicted for 10 s is +20 %, 90 J for 100 J is -10 %."""
-    events = steady(10.0, 0.0, 10.0, intensity(360.0), predicted(12.0, 90.0, None), predicted(10.0, 100.0, 0.01))
+def all_three() -> list[dict[str, Any]]:
+    """Give the marks of a job that had its three epochs."""
+    return [epoch(4.0, 1, "end"), epoch(7.0, 2, "end"), epoch(9.0, 3, "end")]
+
+
+def test_each_prediction_is_held_against_the_end() -> None:
+    """The error is signed: 12 s predicted for 10 s is +20 %, 90 J for 100 J is -10 %; the range is 10 % wide."""
+    told_then = [predicted(12.0, 90.0, None), predicted(10.5, 111.2, 0.01)]
+    events = steady(10.0, 0.0, 10.0, intensity(360.0), *all_three(), *told_then)
     told = account(events)["prediction"]
     assert told is not None
     assert [made["after_epoch"] for made in told["made"]] == [1, 1]
@@ -415,11 +421,28 @@ def test_the_first_prediction_is_held_against_the_end() -> None:
     assert told["error_percent"]["duration_seconds"] == pytest.approx(20.0)
     assert told["error_percent"]["energy_joules"] == pytest.approx(-10.0)
     assert told["error_percent"]["co2e_grams"] is None
+    first, second = told["made"]
+    assert first["error_percent"] == told["error_percent"]
+    assert first["within"] == {"duration_seconds": False, "energy_joules": False, "co2e_grams": None}
+    assert second["error_percent"]["duration_seconds"] == pytest.approx(5.0)
+    assert second["within"] == {"duration_seconds": True, "energy_joules": False, "co2e_grams": True}
+    assert (told["planned_epochs"], told["stopped_early"]) == (3, False)
+
+
+def test_a_job_that_stopped_early_is_no_yardstick() -> None:
+    """Three epochs were predicted and two came: the prediction was of something else, an upper bound."""
+    events = steady(10.0, 0.0, 10.0, intensity(360.0), *all_three()[:2], predicted(12.0, 90.0, 0.02))
+    told = account(events)["prediction"]
+    assert told is not None
+    assert told["stopped_early"] is True
+    assert told["actual"]["duration_seconds"] == 10.0
+    (made,) = told["made"]
+    assert set(made["error_percent"].values()) == set(made["within"].values()) == {None}
 
 
 def test_predicted_grams_say_nothing_about_another_place() -> None:
     """Told again with another intensity, the old grams are left out."""
-    events = steady(10.0, 0.0, 10.0, intensity(360.0), predicted(12.0, 90.0, 0.02))
+    events = steady(10.0, 0.0, 10.0, intensity(360.0), *all_three(), predicted(12.0, 90.0, 0.02))
     told = account(events, WhatIf(intensities=[intensity(100.0)]))["prediction"]
     assert told is not None
     assert told["made"][0]["co2e_grams"] is told["error_percent"]["co2e_grams"] is None

@@ -22,9 +22,21 @@ def offered(greenrun: Greenrun, line: str, **env: str) -> set[str]:
     ("line", "answers"),
     [
         ("greenrun --l", {"plain,--log-dir"}),
-        ("greenrun --pue 1.2 --ep", {"plain,--epochs"}),
+        ("greenrun --pue 1.2 --epochs", {"plain,--epochs"}),
         ("greenrun run --ver", {"plain,--version"}),
-        ("greenrun ", {"plain,run", "plain,report", "plain,when", "plain,intensity", "plain,mark", "plain,doctor"}),
+        (
+            "greenrun ",
+            {
+                "plain,run",
+                "plain,report",
+                "plain,predict",
+                "plain,when",
+                "plain,intensity",
+                "plain,mark",
+                "plain,doctor",
+            },
+        ),
+        ("greenrun predict --li", {"plain,--like"}),
         ("greenrun doctor --js", {"plain,--json"}),
         ("greenrun --log-dir ", {"dir,"}),
         ("greenrun --pue ", set()),

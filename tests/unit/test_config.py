@@ -84,6 +84,17 @@ def test_layers_add_up(places: Places) -> None:
     assert config.record_command is False
 
 
+def test_epochs_are_a_number_or_auto_wherever_they_are_told(places: Places) -> None:
+    """Only a number is one to predict with; a TOML file writes the word in quotes."""
+    places.project.write_text('epochs = "auto"\nepoch-pattern = "it (\\\\d+)"\nepoch-marks = "start"')
+    config = places.load()
+    assert (config.epochs, config.planned_epochs) == ("auto", None)
+    assert (config.epoch_pattern, config.epoch_marks) == (r"it (\d+)", "start")
+    config = places.load(GREENRUN_EPOCHS="12")
+    assert (config.epochs, config.planned_epochs) == (12, 12)
+    assert places.load({"epochs": "auto"}, GREENRUN_EPOCHS="12").planned_epochs is None
+
+
 def test_a_project_s_own_file_comes_before_pyproject(places: Places) -> None:
     """Of the two only one is read."""
     places.project.write_text("pue = 1.2")
@@ -150,7 +161,10 @@ def test_a_zone_outside_its_country_is_a_mistake(places: Places) -> None:
         ('pue = "1.2"', r"greenrun\.toml: pue must be a number, not '1\.2'"),
         ("pue = true", r"pue must be a number, not True"),
         ("pue = nan", r"pue must be a number of 1 or more"),
-        ("epochs = 1.0", r"epochs must be a whole number, not 1\.0"),
+        ("epochs = 1.0", r'epochs must be a whole number or "auto", not 1\.0'),
+        ('epochs = "10"', r'epochs must be a whole number or "auto", not '),
+        ('epoch-pattern = "("', r"epoch-pattern must be a regular expression"),
+        ("epoch-marks = true", r"epoch-marks must be text in quotes, not True"),
         ("quiet = 1", r"quiet must be true or false, not 1"),
         ("name = 7", r"name must be text in quotes, not 7"),
         ('country = "Atlantis"', r"country must be a country: .*, not 'Atlantis'"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from itertools import pairwise
 
@@ -16,37 +18,9 @@ from greenrun.sampler.epochs import (
     Series,
     Skipped,
     format_marker,
-    parse_line,
     parse_marker,
+    pattern,
 )
-
-
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        ("Epoch 3/10", Mark(3, 10, "start")),
-        ("Epoch [3/10]", Mark(3, 10, "start")),
-        ("epoch: 3", Mark(3, None, "start")),
-        ("===== EPOCH 3 of 10 =====", Mark(3, 10, "start")),
-        ("Epoch 3, loss=0.5", Mark(3, None, "end")),
-        ("Epoch 3/10 - 2s - accuracy: 0.9", Mark(3, 10, "end")),
-        ("[Epoch 3] train loss 0.5", Mark(3, None, "end")),
-        ("\x1b[1;32mEpoch 3\x1b[0m", Mark(3, None, "start")),
-        ("Epoch 3:  45%|####      | 45/100 [00:01<00:01]", Mark(3, None, "start")),
-        ("Epoch 3: 100%|##########| 100/100 [00:02<00:00]", Mark(3, None, "end")),
-        ("Epoch [3/10], Step [100/600], Loss: 0.5", Mark(3, 10, "start")),
-        ("Epoch [3/10], Step [600/600], Loss: 0.5", Mark(3, 10, "end")),
-        ("Epochs: 10", None),
-        ("epoch 0.53", None),
-        ("epoch time: 3", None),
-        ("epoch 1700000000", None),
-        ("best model from Epoch 3", None),
-        ("", None),
-    ],
-)
-def test_lines(line: str, expected: Mark | None) -> None:
-    """Each form of an epoch line is understood, and what only looks like one is not."""
-    assert parse_line(line.encode()) == expected
 
 
 @pytest.mark.parametrize(
@@ -91,10 +65,10 @@ def test_markers_survive_writing(mark: Mark | Skipped) -> None:
 
 
 def test_repeated_lines_count_once() -> None:
-    """A progress bar that is drawn again and again is one epoch."""
+    """A progress bar that is drawn again and again is one epoch; where beginnings are told, its end is no mark."""
     bar = b"".join(b"\rEpoch 1:  %d%%|##| " % percent for percent in range(0, 100, 5))
     marks = Scanner().feed(bar + b"\rEpoch 1: 100%|##|\rEpoch 1: 100%|##|\nEpoch 1/9\n")
-    assert marks == [Mark(1, None, "start"), Mark(1, None, "end")]
+    assert marks == [Mark(1, None, "start")]
 
 
 def test_counting_from_zero() -> None:
@@ -116,6 +90,12 @@ PIECES = st.sampled_from(
     [
         b"Epoch ", b"1", b"2/", b"10", b"\n", b"\r", b", loss=0.5", b"\x1b[32m", b"\x1b[0", b"m", b"poch 3", b"EPOCH 4",
         b"x" * 4090, b"[", b"45%|", b" step 1/2", b"EpOcH 5", b"E\x1b[1mpoch 6\n", b"Ep\x1b[1moch 7\n", b"\xff\0",
+        b"\rEpochs:  30%|###  | 3/10 [00:01<00:02, 1.0it/s]", b"%|##| 4/10 [00:01<00:02, 1.0epoch/s]", b" ", b"\x1b[A",
+        b"\nepoch  train_loss  valid_loss  time\n", b"\n0  0.5  0.6  00:01", b"\n1  0.5  0.6  00:01\n",
+        b"7epoch [00:01, 1epoch/s]", b"\n      Epoch    GPU_mem   box_loss\n", b"\n  2/3  0G  1.5",
+        b"\r  1/3   0G   1.5: 100%|##| 4/4 [00:01<00:00]", b"\n[3]\ttrain-rmse:0.5\n", b"\n[4]\tvalid_0's l2: 0.5",
+        b"{'loss': 0.5, 'epoch': 2.0}\n", b"\n  Num Epochs = 4\n", b"\nIteration 5, loss = 0.5\n",
+        b"5:\tlearn: 0.5\ttotal: 1ms\tremaining: 2ms\n", b"\n[2, 0.5, '00:01']",
     ]
 )  # fmt: skip
 
@@ -159,7 +139,7 @@ def test_long_line_is_bounded() -> None:
 
 def test_beyond_the_limit_is_not_looked_at() -> None:
     """What stands behind the limit of a line changes nothing, wherever the line is cut."""
-    line = b"Epoch 1 loss " + b"x" * 4096 + b" 45%|\n"
+    line = b"Epoch 1 loss 2 " + b"x" * 4096 + b" 45%|\n"
     assert Scanner().feed(b"\n" + line + b"\n") == [Mark(1, None, "end")]
     assert Scanner().feed(line) == [Mark(1, None, "end")]
 
@@ -172,3 +152,90 @@ def test_speed() -> None:
     for _ in range(50_000_000 // len(data)):
         scanner.feed(data)
     assert time.process_time() - started < 10
+
+
+def test_users_pattern() -> None:
+    """What the user says of the lines is what counts, and nothing else does; it is an end unless told."""
+    text = b"Epoch 1/9\nround #2 of 30: fine\nround \x1b[1m#3 of 30\nround #x\n"
+    assert Scanner(pattern=pattern(r"round #(\d+)", None)).feed(text) == [Mark(2, None, "end"), Mark(3, None, "end")]
+    told = pattern(r"^(?P<word>\w+) #(?P<n>\d+) of (?P<of>\d+)", "start")
+    assert Scanner(pattern=told).feed(text) == [Mark(2, 30, "start"), Mark(3, 30, "start")]
+    assert Scanner(pattern=pattern(r"#(.*)", None)).feed(b"#\n# 4 \n#5x\n") == [Mark(4, None, "end")]
+
+
+def test_users_marks() -> None:
+    """The user's word on when lines are printed goes before what the format usually means."""
+    opened, closed = b"epoch 1\nepoch 2\n", b"Epoch 1 loss 0.5\nEpoch 2 loss 0.4\n"
+    assert [mark.mark for mark in Scanner(pattern=pattern(None, "end")).feed(opened)] == ["end", "end"]
+    assert [mark.mark for mark in Scanner(pattern=pattern(None, "start")).feed(closed)] == ["start", "start"]
+    assert pattern(None, None) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "marks"),
+    [
+        ("(", None),
+        ("epoch", None),
+        ("(a", "end"),
+        ("x" * 1001 + "(1)", None),
+        (None, "middle"),
+        ("(1){99999999999}", None),
+    ],
+)
+def test_what_is_no_pattern(text: str | None, marks: str | None) -> None:
+    """A pattern that cannot be used is told in words."""
+    with pytest.raises(ValueError, match="must be "):
+        pattern(text, marks)
+
+
+def test_slow_pattern_is_broken_off() -> None:
+    """A pattern that would take longer than the universe has is broken off, what it missed is counted, others go on."""
+    told = pattern(r"((?:a+)+)$|round (?P<n>\d+)", None)
+    scanner = Scanner(pattern=told)
+    assert scanner.feed(b"round 1\n") == [Mark(1, None, "end")]
+    slow = b"a" * 60 + b"!\n"
+    started = time.process_time()
+    assert scanner.feed(slow + b"round 2\n" * 3) == []
+    assert time.process_time() - started < 5
+    assert scanner.skipped_bytes == len(slow) + 3 * len(b"round 2\n")
+    deadline = time.monotonic() + 20
+    while not (marks := scanner.feed(b"round 3\n")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert marks == [Mark(3, None, "end")]
+
+
+def test_the_timer_is_left_as_it_was() -> None:
+    """A search works where its signal is blocked, and leaves neither a timer nor a handler nor a mask behind."""
+    handler = signal.getsignal(signal.SIGVTALRM)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGVTALRM})
+    try:
+        scanner = Scanner(pattern=pattern("((?:a+)+)$", None))
+        assert scanner.feed(b"a" * 60 + b"!\n") == []
+        assert scanner.skipped_bytes == 62
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, set()) == mask | {signal.SIGVTALRM}
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    assert signal.getsignal(signal.SIGVTALRM) == handler
+    assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0.0, 0.0)
+
+
+def test_pattern_in_a_thread() -> None:
+    """Where no timer can stop it a pattern is not tried; that is counted."""
+    scanner = Scanner(pattern=pattern(r"(\d)", None))
+    marks: list[Mark] = []
+    thread = threading.Thread(target=lambda: marks.extend(scanner.feed(b"1\n")))
+    thread.start()
+    thread.join()
+    assert marks == []
+    assert scanner.skipped_bytes == 2
+
+
+def test_lines_that_come_too_fast_are_counted() -> None:
+    """Where nearly every line might matter, what there was no time for is counted; it never waits."""
+    data = b"".join(b"my epoch %d of the plan, step %d\n" % (i, i) for i in range(200_000))
+    scanner = Scanner()
+    started = time.process_time()
+    scanner.feed(data)
+    assert time.process_time() - started < 10
+    assert 0 < scanner.skipped_bytes < len(data)

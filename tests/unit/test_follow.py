@@ -5,12 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
-from greenrun.sampler import follow
-from greenrun.sampler.epochs import Mark
+from greenrun.sampler import epochs, follow
+from greenrun.sampler.epochs import Mark, Scanner
 from greenrun.sampler.follow import Follower
 
 
@@ -18,7 +19,7 @@ def test_starts_at_the_end(tmp_path: Path) -> None:
     """What was in the file before is not this job's."""
     path = tmp_path / "out"
     path.write_text("Epoch 1 loss 1\n")
-    follower = Follower(str(path))
+    follower = Follower(str(path), Scanner())
     assert follower.read() == []
     with path.open("a") as file:
         file.write("Epoch 2 loss 1\nEpo")
@@ -33,12 +34,12 @@ def test_through_the_descriptor_of_a_process(tmp_path: Path) -> None:
     path = tmp_path / "out"
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        job = subprocess.Popen(["sh", "-c", "read x; echo Epoch 5"], stdin=subprocess.PIPE, stdout=file)
-        follower = Follower(f"/proc/{job.pid}/fd/1")
+        job = subprocess.Popen(["sh", "-c", "read x; echo Epoch 5/9"], stdin=subprocess.PIPE, stdout=file)
+        follower = Follower(f"/proc/{job.pid}/fd/1", Scanner())
         path.unlink()
         job.communicate(b"\n")
-        assert follower.read() == [Mark(5, None, "start")]
-        assert os.lseek(file.fileno(), 0, os.SEEK_CUR) == len("Epoch 5\n")
+        assert follower.read() == [Mark(5, 9, "start")]
+        assert os.lseek(file.fileno(), 0, os.SEEK_CUR) == len("Epoch 5/9\n")
     follower.close()
 
 
@@ -46,7 +47,7 @@ def test_truncated(tmp_path: Path) -> None:
     """A file that becomes shorter is read again from its beginning."""
     path = tmp_path / "out"
     path.write_text("x" * 1000)
-    follower = Follower(str(path))
+    follower = Follower(str(path), Scanner())
     path.write_text("\nEpoch 1\n")
     assert follower.read() == [Mark(1, None, "start")]
 
@@ -55,19 +56,51 @@ def test_budget(tmp_path: Path) -> None:
     """More than the budget: the newest part is read, the rest is counted."""
     path = tmp_path / "out"
     path.touch()
-    follower = Follower(str(path))
+    follower = Follower(str(path), Scanner())
     with path.open("r+b") as file:
         file.truncate(3 * follow.BYTES_PER_SECOND)  # sparse
         file.seek(0, os.SEEK_END)
-        file.write(b"\nEpoch 9\n")
-    assert follower.read() == [Mark(9, None, "start")]
-    assert follower.skipped_bytes == 2 * follow.BYTES_PER_SECOND + len(b"\nEpoch 9\n")
+        file.write(b"\nEpoch 9/9\n")
+    assert follower.read() == [Mark(9, 9, "start")]
+    assert follower.skipped_bytes == 2 * follow.BYTES_PER_SECOND + len(b"\nEpoch 9/9\n")
+
+
+def test_budget_where_nobody_asked(tmp_path: Path) -> None:
+    """The budget is for each second, whatever the number of calls in it."""
+    path = tmp_path / "out"
+    path.touch()
+    follower = Follower(str(path), Scanner(), bytes_per_second=1000)
+    began = time.monotonic()
+    with path.open("r+b") as file:
+        for size in (900, 1800, 90_000):
+            file.truncate(size)
+            follower.read()
+    assert 90_000 - 1000 * (1 + time.monotonic() - began) <= follower.skipped_bytes <= 89_000
+
+
+def test_looks_again_in_time(tmp_path: Path) -> None:
+    """A file that grows is wanted again soon, one that has been quiet for long not quite so soon."""
+    path = tmp_path / "out"
+    path.write_text("x")
+    follower = Follower(str(path), Scanner(), 0)
+    assert follower.due <= time.monotonic()
+    follower.read()
+    assert 0 < follower.due - time.monotonic() <= 0.25
+
+
+def test_pattern_that_is_too_slow(tmp_path: Path) -> None:
+    """What a user's pattern had no time for counts as skipped."""
+    path = tmp_path / "out"
+    path.write_text("a" * 4000 + "!\n")
+    follower = Follower(str(path), Scanner(pattern=epochs.pattern(r"(a+)+b(\d+)", None)), 0)
+    assert follower.finish() == []
+    assert follower.skipped_bytes >= path.stat().st_size
 
 
 def test_not_a_regular_file(tmp_path: Path) -> None:
     """A pipe is not followed, a missing file is an OSError."""
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(ValueError, match="not a regular file"):
-        Follower(str(tmp_path / "fifo"))
+        Follower(str(tmp_path / "fifo"), Scanner())
     with pytest.raises(FileNotFoundError):
-        Follower(str(tmp_path / "none"))
+        Follower(str(tmp_path / "none"), Scanner())

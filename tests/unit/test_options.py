@@ -76,6 +76,9 @@ def test_split_refuses_what_is_no_option() -> None:
         ("interval", "0.05", 0.05),
         ("interval", "60", 60.0),
         ("epochs", "1", 1),
+        ("epochs", "auto", "auto"),
+        ("epoch_pattern", r"it (\d+)", r"it (\d+)"),
+        ("epoch_marks", "end", "end"),
         ("country", "dnk", "DK"),
         ("country", "Denmark", "DK"),
         ("country", "uk", "GB"),
@@ -95,7 +98,9 @@ def test_a_good_value_is_converted(key: str, text: str, value: object) -> None:
     [("pue", text) for text in ("0.99", "nan", "inf", "-1", "", "1,2", "x", "1e999")]
     + [("intensity", text) for text in ("-0.1", "nan", "inf", "x")]
     + [("interval", text) for text in ("0.049", "60.1", "0", "-1", "nan")]
-    + [("epochs", text) for text in ("0", "-1", "1.5", "x", "", "²", "9" * 5000)]
+    + [("epochs", text) for text in ("0", "-1", "1.5", "x", "", "²", "9" * 5000, "Auto", "auto ")]
+    + [("epoch_pattern", text) for text in ("", "(", "no group", "(" * 5000)]
+    + [("epoch_marks", text) for text in ("", "begin", "START")]
     + [("country", text) for text in ("", "XX", "Atlantis", "D")]
     + [("zone", text) for text in ("", "XX-1", "DENMARK-1", "DK/DK1", "DK DK1")]
     + [("quiet", text) for text in ("", "2", "on")]

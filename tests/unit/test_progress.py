@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from greenrun.sampler.prediction import Cost
 from greenrun.sampler.progress import Epoch, Point, Progress
 
 SPAWNED = Point(1.0, 10.0)
@@ -43,6 +44,30 @@ def test_starts_and_ends() -> None:
         progress.mark(n, kind, at(t))  # type: ignore[arg-type]  # the words are those of the literal
     progress.end(at(9.0))
     assert progress.finished == [Epoch(1, 2.0, 2.0, 20.0, 1), Epoch(2, 5.0, 2.0, 20.0, 1)]
+
+
+def test_what_lies_between_epochs_is_predicted_too() -> None:
+    """A checkpoint between an end and the next start is in no epoch, but the job pays for it each time."""
+    progress = Progress(SPAWNED)
+    for n, kind, t in ((1, "start", 2.0), (1, "end", 4.0), (2, "start", 5.0), (2, "end", 7.0)):
+        progress.mark(n, kind, at(t))  # type: ignore[arg-type]  # the words are those of the literal
+    assert progress.setup == Cost(1.0, 10.0)
+    assert progress.costs == [Cost(2.0, 20.0), Cost(3.0, 30.0)]
+
+
+def test_costs_of_epochs_that_share_a_mark() -> None:
+    """Each has its part, and a job that was resumed does only what was left."""
+    progress = Progress(SPAWNED)
+    for n in (10, 12):
+        progress.mark(n, "end", at(float(n)))
+    assert progress.costs == [Cost(9.0, 90.0), Cost(1.0, 10.0), Cost(1.0, 10.0)]
+    assert progress.setup == Cost(0.0, 0.0)
+    assert progress.planned(100) == 91
+    resumed = Progress(SPAWNED)
+    resumed.mark(11, "start", at(2.0))
+    resumed.mark(20, "end", Point(5.0, None))
+    assert resumed.costs == [Cost(0.3, None)] * 10
+    assert resumed.planned(100) == 90
 
 
 def test_a_start_told_twice() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit.data.logs import device, exited, intensity, sample, spawned, start, warning
 
-from greenrun.reports import terminal, units
+from greenrun.reports import predicted, terminal, units
 from greenrun.reports.account import account
 from greenrun.sampler import runlog
 
@@ -132,13 +132,13 @@ def test_the_line_of_a_prediction() -> None:
         "energy_joules": {"value": 1000.0, "low": 900.0, "high": 1100.0},
         "co2e_grams": None,
     }
-    assert terminal.prediction_line(fields, estimated=False) == (
+    assert predicted.line(fields, estimated=False) == (
         "greenrun: after epoch 1 of 10, the whole job is predicted to take 12.0 s (11.0 to 13.0 s), "
-        "1000 J (900 to 1100 J); 95 % ranges of the prediction alone"
+        "1000 J (900 to 1100 J); 90 % ranges of the prediction alone"
     )
     fields["co2e_grams"] = {"value": 0.1, "low": 0.0, "high": 1.2}
-    assert ", 100 mg CO2e (0 to 1.20 g); 95 % ranges of the prediction alone, from energy that is estimated" in (
-        terminal.prediction_line(fields, estimated=True)
+    assert ", 100 mg CO2e (0 to 1.20 g); 90 % ranges of the prediction alone, from energy that is estimated" in (
+        predicted.line(fields, estimated=True)
     )
 
 
