@@ -219,7 +219,7 @@ def _read(document: object, endpoint: str, zone: str, basis: Basis) -> list[Inte
             row = rows.Row(begin, grams, endpoint == "forecast" or one.get("isEstimated") is True)
             figures[begin] = (row, _method(one))
     if not figures:
-        return Unavailable(f"answered without a figure for {zone}", "absent")
+        return rows.no_figure(zone, (one.get("carbonIntensity") for one in listed))
     step = _step(document, figures)
     if step < rows.HOUR and rows.HOUR % step == timedelta(0):
         figures = {row.begin_utc: (row, "") for row in rows.hours((row for row, _ in figures.values()), step)}

@@ -81,7 +81,7 @@ class EnergiData:
         prognosis = dataset == "CO2EmisProg"
         hours = rows.hours(_rows(listed, _AREAS[zone], prognosis), _STEP)
         if not hours:
-            return Unavailable(f"answered without a figure for {zone}", "absent")
+            return rows.no_figure(zone, (record.get("CO2Emission") for record in listed))
         now = datetime.now(timezone.utc)
         return [_span(hour, zone, basis, prognosis, now) for hour in hours]
 

@@ -78,9 +78,10 @@ def _amount(key: str, value: float) -> str:
 
 
 def _range(low: str, high: str) -> str:
-    """Write the ends of an interval; the unit once, where both have the same, and none with a 0."""
-    number, _, unit = low.partition(units.NO_BREAK)
-    return f"{number if number == '0' or high.endswith(units.NO_BREAK + unit) else low} to {high}"
+    """Write the ends of an interval; the unit once, where both have the same one, and none with a 0."""
+    number, *low_units = low.split(units.NO_BREAK)
+    once = number == "0" or (len(low_units) == 1 and low_units == high.split(units.NO_BREAK)[1:])
+    return f"{number if once else low} to {high}"
 
 
 def _headline(record: Record) -> str:
