@@ -16,7 +16,7 @@ import click
 from greenrun import __version__
 from greenrun.cli import config, output, parse, services
 from greenrun.intensity import chain, cloud, location
-from greenrun.intensity.model import Unavailable
+from greenrun.intensity.model import TITLES, Unavailable
 from greenrun.reports import units
 from greenrun.sampler import sources
 from greenrun.sampler.model import Finding, Machine, Opened
@@ -160,7 +160,7 @@ def _services(settings: config.Config, environ: Mapping[str, str]) -> list[dict[
         rows.append(
             {
                 "link": service.link,
-                "title": service.title,
+                "title": TITLES[service.link],
                 "address": service.address,
                 "zone": None if isinstance(zone, Unavailable) else zone,
                 "cause": reason and reason.cause,

@@ -16,7 +16,7 @@ from greenrun.cli import fetching
 from greenrun.cli.services import services
 from greenrun.intensity import chain, cloud, location, series
 from greenrun.intensity.cache import Cache, default_directory
-from greenrun.intensity.model import Answer, Intensity, Passed, Place, Unavailable
+from greenrun.intensity.model import TITLES, Answer, Intensity, Passed, Place, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -75,7 +75,6 @@ class Hourly:
             self._told = chain.Told(config.intensity, config.intensity_from or "the configuration")
         self._place = _NOWHERE
         self._tables = Answer([], [])
-        self._titles: dict[str, str] = {}
         self._asked: dict[str, Passed | None] = {}  # by link: why a service need not be asked, None where it is
         self._passed: list[Passed] = []  # the services that gave no figure, and why, as of now
         self._services: list[Service] = []
@@ -115,7 +114,6 @@ class Hourly:
         config = self._config
         if not self._told:
             self._services = services(config, os.environ)
-            self._titles = {service.link: service.title for service in self._services}
             self._choose()
             if not config.offline and config.cloud_metadata and not (config.country or config.zone):
                 self._find_place = cloud.provider(config.sysfs_root) is not None
@@ -297,14 +295,14 @@ class Hourly:
         if not failures or self._warned or self._config.offline:
             return
         self._warned = True
-        why = "; ".join(f"{self._titles.get(one.link, one.link)}: {one.reason}" for one in failures)
+        why = "; ".join(f"{TITLES.get(one.link, one.link)}: {one.reason}" for one in failures)
         self._log_to.warn("intensity", f"Not every service gave a carbon intensity ({why}); {self._instead()}.")
 
     def _instead(self) -> str:
         used = self._spans[-1] if self._spans else next(iter(self._tables.spans), None)
         if used is None:
             return "no other figure is at hand"
-        return f"the figure of {self._titles.get(used.link, 'the ' + used.link)} is used"
+        return f"the figure of {TITLES.get(used.link, 'the ' + used.link)} is used"
 
 
 def _start_of_hour(moment: datetime) -> datetime:

@@ -253,7 +253,7 @@ def _is_ours(directory: str, *, make: bool) -> bool:
     try:
         if make:
             _make(directory)
-        status = os.stat(directory)
+        status = os.lstat(directory)  # a link that somebody planted leads to what is not the cache
         if status.st_uid != os.geteuid() or not stat.S_ISDIR(status.st_mode):
             return False
         if stat.S_IMODE(status.st_mode) & 0o077:

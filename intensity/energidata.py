@@ -29,7 +29,6 @@ class EnergiData:
     """The service at `base_url`."""
 
     link = "energidata"
-    title = "Energi Data Service"
 
     def __init__(self, base_url: str, get: Get) -> None:
         self._address = base_url.rstrip("/")

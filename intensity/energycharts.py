@@ -34,7 +34,6 @@ class EnergyCharts:
     """The service at `base_url`."""
 
     link = "energycharts"
-    title = "Energy-Charts"
 
     def __init__(self, base_url: str, get: Get) -> None:
         self._address = base_url.rstrip("/")

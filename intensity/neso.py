@@ -28,7 +28,6 @@ class Neso:
     """The service at `base_url`."""
 
     link = "neso"
-    title = "NESO"
 
     def __init__(self, base_url: str, get: Get) -> None:
         self._address = base_url.rstrip("/")

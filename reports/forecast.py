@@ -10,6 +10,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from greenrun.intensity import exchange, window
+from greenrun.intensity.model import TITLES
 from greenrun.reports import origin, terminal, units
 
 if TYPE_CHECKING:
@@ -28,13 +29,6 @@ _HOUR = timedelta(hours=1)
 _SECOND = timedelta(seconds=1)
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _ASCII = " .:#"
-
-_TITLES = {
-    "electricitymaps": "Electricity Maps",
-    "neso": "NESO",
-    "energidata": "Energi Data Service",
-    "energycharts": "Energy-Charts",
-}
 
 
 class Outlook(NamedTuple):
@@ -202,7 +196,7 @@ def reasons(passed: Iterable[Passed]) -> Iterator[str]:
     """Tell why links were passed over, those with the same reason together."""
     links: dict[str, list[str]] = {}
     for one in passed:
-        links.setdefault(one.reason, []).append(_TITLES.get(one.link, one.link))
+        links.setdefault(one.reason, []).append(TITLES.get(one.link, one.link))
     return (f"{', '.join(dict.fromkeys(names))}: {reason}" for reason, names in links.items())
 
 

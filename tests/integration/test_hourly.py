@@ -66,6 +66,7 @@ class Run:
         *,
         earlier: list[dict[str, Any]] | None = None,
         patience_seconds: float = 21.0,
+        now: datetime = BEGIN,
         keep: bool = True,
         **settings: Any,
     ) -> None:
@@ -73,7 +74,7 @@ class Run:
         self.services = services
         self.log = Log()
         self.poll = select.poll()
-        self.now = BEGIN
+        self.now = now
         if not keep:
             os.environ["XDG_CACHE_HOME"] = "/proc/none"
         urls = dict.fromkeys(("electricitymaps_url", "energycharts_url"), services.url)
@@ -179,6 +180,27 @@ def test_a_service_that_comes_back_fills_what_was_missing(services: Services) ->
     for minute in range(0, 4 * 60, 7):
         moment = BEGIN + timedelta(minutes=minute)
         assert run.log.grams_at(moment) == truth(services, moment)
+
+
+def test_a_service_that_failed_is_asked_again_before_the_hour_is_over(services: Services) -> None:
+    """A run of half an hour is not to go without because of one bad moment."""
+    services.misbehave("", "503")
+    run = Run(services)
+    run.at(BEGIN)
+    services.behave()
+    run.at(BEGIN + timedelta(minutes=6))
+    assert run.log.grams_at(BEGIN) == truth(services, BEGIN)
+
+
+def test_a_run_offline_takes_an_old_answer_before_a_table(services: Services) -> None:
+    """Fetched two hours before it began: held on, as an estimate, and nobody complains of what was asked for."""
+    Run(services).at(BEGIN)
+    later = BEGIN + 2 * HOUR
+    run = Run(services, offline=True, now=later)
+    run.at(later)
+    assert run.log.grams_at(later) == truth(services, BEGIN)
+    assert run.log.events[-1]["link"] == "stale cache"
+    assert not run.log.warnings
 
 
 def test_an_end_just_after_the_hour_asks_once_more(services: Services) -> None:

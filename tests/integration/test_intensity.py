@@ -261,7 +261,7 @@ def test_the_process_that_asks_is_hit(
 def test_the_sampler_is_killed_while_a_service_is_asked(
     greenrun: Greenrun, services: Services, record: RecordReader, stopped: bool
 ) -> None:
-    """Who asks goes with it, even if it stands still; the next sampler asks again once that is no trouble, and the record has its figure."""
+    """Who asks goes with it, even if it stands still; the next sampler asks again, and the record has the figure."""
     services.misbehave("", "hang", times=1)
     process = greenrun.start(*UNTIL_TOLD, env=online(services, HOME="/proc/none", XDG_CACHE_HOME=None))
     fetcher = asking(greenrun)

@@ -29,7 +29,7 @@ int mkdir(const char *path, mode_t mode) {
     return real(path, mode);
 }
 
-/* Python opens files by open64(3) and asks for them by stat64(3). */
+/* Python opens files by open64(3) and asks for them by stat64(3) and lstat64(3). */
 static void hang_at(const char *path) {
     if ((trouble("hang cache") && strstr(path, ".cache")) || (trouble("hang token") && strstr(path, "token-file")))
         sleep(3600);
@@ -47,6 +47,12 @@ int open64(const char *path, int flags, ...) {
 
 int stat64(const char *path, struct stat64 *status) {
     int (*real)(const char *, struct stat64 *) = (int (*)(const char *, struct stat64 *))dlsym(RTLD_NEXT, "stat64");
+    hang_at(path);
+    return real(path, status);
+}
+
+int lstat64(const char *path, struct stat64 *status) {
+    int (*real)(const char *, struct stat64 *) = (int (*)(const char *, struct stat64 *))dlsym(RTLD_NEXT, "lstat64");
     hang_at(path);
     return real(path, status);
 }
