@@ -16,11 +16,14 @@ from click.shell_completion import CompletionItem, shell_complete
 
 from greenrun.cli import options, verbs
 from greenrun.cli.errors import UserError
+from greenrun.intensity.table import zone_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     Items = Iterator[CompletionItem]
+
+_WORDS = {"--basis": ("lifecycle", "direct"), "--start": ("greenest", "now")}
 
 
 def main(variable: str, instruction: str) -> int:
@@ -43,7 +46,7 @@ def complete(words: list[str], incomplete: str) -> Items:
     """Give what may stand in the place of `incomplete`, after the words before it."""
     try:
         if words and words[0] in verbs.VERBS and words[0] != "run":
-            return _after_verb(words[0], incomplete)
+            return _after_verb(words[0], words[-1], incomplete)
         # An empty word is no option: where it stays on greenrun's side, an option before it waits for its value.
         own, command = options.split([*words, ""])
     except UserError:
@@ -57,20 +60,37 @@ def complete(words: list[str], incomplete: str) -> Items:
     return _first_word(incomplete, with_verbs=not words)
 
 
-def _after_verb(name: str, incomplete: str) -> Items:
+def _after_verb(name: str, before: str, incomplete: str) -> Items:
     command = getattr(verbs.load(name), "command", None)
-    if not incomplete.startswith("-"):
-        yield from _files(incomplete)
-    elif isinstance(command, click.Command):
-        with click.Context(command) as context:
-            for parameter in command.get_params(context):
-                if isinstance(parameter, click.Option):
-                    yield from _starting(parameter.opts, incomplete, parameter.help)
+    if not isinstance(command, click.Command):
+        return
+    told = {flag: option for option in command.params if isinstance(option, click.Option) for flag in option.opts}
+    if before in told and not told[before].is_flag:
+        choice = told[before].type
+        yield from (
+            _starting(choice.choices, incomplete) if isinstance(choice, click.Choice) else _value(before, incomplete)
+        )
+    elif incomplete.startswith("-"):
+        for flag, option in told.items():
+            yield from _starting([flag], incomplete, option.help)
+    else:
+        for parameter in command.params:
+            if isinstance(parameter, click.Argument):
+                yield from _files(incomplete) if isinstance(parameter.type, click.Path) else _zones(incomplete)
 
 
 def _value(flag: str, incomplete: str) -> Items:
     if flag == "--log-dir":
         yield CompletionItem(incomplete, type="dir")
+    elif flag == "--zone":
+        yield from _zones(incomplete)
+    else:
+        yield from _starting(_WORDS.get(flag, ()), incomplete)
+
+
+def _zones(incomplete: str) -> Items:
+    if incomplete:  # all there are would help nobody
+        yield from _starting(zone_names(), incomplete.upper())
 
 
 def _files(incomplete: str) -> Items:

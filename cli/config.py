@@ -81,7 +81,9 @@ def load(flags: Mapping[str, str | bool], environ: Mapping[str, str], cwd: str, 
     layers = [
         *_with_cluster(site_file, cluster, warnings),
         *_user(environ, cluster, warnings),
-        _project(cwd, warnings),
+    ]
+    layers += [
+        _without_switching_off(_project(cwd, warnings), layers, warnings),
         _environment(environ, warnings),
         _flags(flags),
     ]
@@ -104,6 +106,19 @@ def load(flags: Mapping[str, str | bool], environ: Mapping[str, str], cwd: str, 
         intensity_from=settings["intensity"].place if "intensity" in settings else None,
         warnings=tuple(warnings),
     )
+
+
+def _without_switching_off(project: _Layer, farther: list[_Layer], warnings: list[str]) -> _Layer:
+    """Leave out what would lift a rule of the user's or the site's: to ask no service, to record no command line."""
+    rules = {key: setting.value for layer in farther for key, setting in layer.items()}
+    kept = {}
+    for key, setting in project.items():
+        if setting.value is False and rules.get(key) is True:
+            name = options.BY_KEY[key].name
+            warnings.append(f"{setting.place}: {name} is ignored, because a project's file may not switch it off")
+        else:
+            kept[key] = setting
+    return kept
 
 
 def _agree(layer: _Layer) -> None:
@@ -156,7 +171,7 @@ def _with_cluster(path: str, cluster: str, warnings: list[str]) -> list[_Layer]:
     if not isinstance(clusters, dict) or not all(isinstance(table, dict) for table in clusters.values()):
         raise UserError(f"{path}: clusters must hold a table for each cluster, such as [clusters.alpha]")
     layers = [dict(_settings(document, path, False, warnings))]
-    if cluster in clusters:
+    if cluster and cluster in clusters:
         place = f"{path}, clusters.{cluster}"
         layers.append(dict(_settings(clusters[cluster], place, False, warnings)))
     return layers
@@ -228,7 +243,10 @@ def _checked(option: options.Option, text: str, place: str) -> options.Value:
     try:
         return option.check(text)
     except ValueError as error:
-        raise UserError(f"{place} {error}, not {text!r}") from None
+        from greenrun.cli.identity import mask_secrets
+
+        (shown,) = mask_secrets((text,))  # an address may have come with a password
+        raise UserError(f"{place} {error}, not {shown!r}") from None
 
 
 def _toml(path: str, needle: bytes) -> dict[str, Any]:

@@ -36,11 +36,14 @@ if TYPE_CHECKING:
 
 MARKS_NAME = "marks"  # in the run directory; $GREENRUN_MARKS names it to the command
 _LAST_WORD_SECONDS = 0.8  # for `exited` from the command line and for a relay's last markers, when the command is over
-_LAST_ANSWER_SECONDS = 0.4  # for a service's answer, beyond the above
+_LAST_ANSWER_SECONDS = 1.0  # for a service's answer
+_LAST_LOOK_SECONDS = 0.4  # for what is in the cache
 _SLOW_SOURCES_FIRST_SECONDS = 0.1
 _LIFE_AFTER_JOB_SECONDS = 1.9  # never more than two, whatever blocks
 # Virtual consoles and serial lines, /dev/tty and the console, pseudo-terminals: admin-guide/devices.txt of the kernel.
 _TERMINAL_MAJORS = frozenset((4, 5, *range(136, 144)))
+_RECORD_SECONDS, _RECORD_SECONDS_PER_MB = 0.4, 0.1
+"""What making the record takes, generously: the log of a week, 12 MB at most, 1 s on a machine of 2020."""
 
 
 class Setup(NamedTuple):
@@ -131,6 +134,7 @@ class Daemon:
         self._output: dict[str, str] = {}  # what stdout and stderr are
         self._output_begins: dict[str, int] = {}  # by a path to the command's stdout or stderr
         self._poll = select.poll()
+        self._life_ends = math.inf
 
     # --- the course of a life
 
@@ -148,17 +152,28 @@ class Daemon:
         if not earlier:
             self._sampler.read_all()
         self._tell_ready()
-        self._sampler.open_slow(self._wake_writer)  # first: what a GPU uses until it is read can only be guessed
+        no_thread = False
+        try:
+            self._sampler.open_slow(self._wake_writer)  # first: what a GPU uses until it is read can only be guessed
+        except RuntimeError:
+            no_thread = True
         self._begin_log(earlier)
         preparing = threading.Thread(target=self._prepare, daemon=True)
-        preparing.start()
+        try:
+            preparing.start()
+        except RuntimeError:
+            no_thread = True
+            self._make_ready()
+        if no_thread:
+            self._sampler.warn("sampler", "No thread could be started: GPUs may not be measured, services not asked.")
         self._listen()
         while not self._is_over():
             self._wait_once()
         self._begin_to_end()
         while self._prepared is None and preparing.is_alive():
-            preparing.join(_LAST_ANSWER_SECONDS)
-        preparing.join(_LAST_ANSWER_SECONDS)  # for what is in the cache
+            preparing.join(_LAST_LOOK_SECONDS)
+        if preparing.is_alive():
+            preparing.join(_LAST_LOOK_SECONDS)
         self._take_prepared()
         self._end()
 
@@ -246,14 +261,18 @@ class Daemon:
         The slow sources go first: what a GPU used before it was read is lost.
         """
         self._sampler.wait_for_slow(_SLOW_SOURCES_FIRST_SECONDS)
+        intensity = self._make_ready()
+        intensity.look_around()
+        os.write(self._wake_writer, b"c")
+
+    def _make_ready(self) -> Hourly:
         from greenrun.cli import ending, hourly, markers  # noqa: F401  ending is only made ready
 
         intensity = hourly.Hourly(self._sampler, self._config, self._run.utc)
         intensity.prepare()
         self._prepared = markers.Markers, intensity
         os.write(self._wake_writer, b"p")
-        intensity.look_in_cache()
-        os.write(self._wake_writer, b"c")
+        return intensity
 
     def _take_prepared(self) -> None:
         """Begin with what the thread has prepared; a second call does nothing."""
@@ -299,7 +318,8 @@ class Daemon:
         if self._hourly is not None:
             if self._hourly.descriptor in ready:
                 self._hourly.look()
-            self._hourly.tick()
+            if self._spawned_at is not None:  # no network before the command runs
+                self._hourly.tick()
         if self._markers is not None:
             self._markers.look()
         self._sampler.tick()
@@ -371,6 +391,7 @@ class Daemon:
         """Read once more, and see to it that nothing that follows can take long."""
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, _LIFE_AFTER_JOB_SECONDS)
+        self._life_ends = time.monotonic() + _LIFE_AFTER_JOB_SECONDS
         if self._never_started is None:
             self._sampler.finish()
             if not self._alone and is_stopped(self._setup.parent_pid):
@@ -387,11 +408,19 @@ class Daemon:
             if self._markers is not None:
                 self._markers.finish(deadline)
             if self._hourly is not None:
-                self._hourly.finish(deadline + _LAST_ANSWER_SECONDS)
+                answer_by = time.monotonic() + _LAST_ANSWER_SECONDS
+                self._hourly.finish(min(answer_by, self._life_ends - self._record_seconds()))
             self._write_exited()
             self._finish_log("exited")
         self._report()
         self._sampler.close()
+
+    def _record_seconds(self) -> float:
+        """Give the time that is to be left for the record: that of a long run has to be made of a long log."""
+        megabytes = 0.0
+        with contextlib.suppress(OSError):
+            megabytes = os.path.getsize(os.path.join(self._run.run_dir, "run.jsonl")) / 1e6
+        return _RECORD_SECONDS + _RECORD_SECONDS_PER_MB * megabytes
 
     def _wait_for_last_word(self, deadline: float) -> None:
         while self._status is None and not self._alone:

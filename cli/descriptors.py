@@ -17,7 +17,13 @@ _LOWEST_DESCRIPTOR = 3  # a closed stdin, stdout or stderr must not become one o
 def pipe() -> tuple[int, int]:
     """Make a pipe, reader and writer, that is not inherited and stays clear of the standard descriptors."""
     reader, writer = os.pipe()
-    return _above(reader), _above(writer)
+    try:
+        reader = _above(reader)
+        return reader, _above(writer)
+    except OSError:
+        os.close(reader)
+        os.close(writer)
+        raise
 
 
 def _above(descriptor: int) -> int:

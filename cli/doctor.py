@@ -16,7 +16,7 @@ import click
 from greenrun import __version__
 from greenrun.cli import config, output, parse, services
 from greenrun.intensity import chain, cloud, location
-from greenrun.intensity.model import Unavailable
+from greenrun.intensity.model import TITLES, Unavailable
 from greenrun.reports import units
 from greenrun.sampler import sources
 from greenrun.sampler.model import Finding, Machine, Opened
@@ -151,16 +151,16 @@ def _services(settings: config.Config, environ: Mapping[str, str]) -> list[dict[
     place = location.find(settings.country, settings.zone, settings.place_from, environ)
     rows = []
     for service in services.services(settings, environ):
-        zone: str | Unavailable = Unavailable("offline, so it is not asked")
+        zone: str | Unavailable = Unavailable("offline, so not asked")
         if settings.intensity is not None:
-            zone = Unavailable("the intensity is told, so it is not asked")
+            zone = Unavailable("the intensity is told, so not asked")
         elif not settings.offline:
             zone = service.zone(place, settings.basis)
         reason = zone if isinstance(zone, Unavailable) else None
         rows.append(
             {
                 "link": service.link,
-                "title": service.title,
+                "title": TITLES[service.link],
                 "address": service.address,
                 "zone": None if isinstance(zone, Unavailable) else zone,
                 "cause": reason and reason.cause,
@@ -237,9 +237,9 @@ def _around(document: dict[str, Any]) -> list[str]:
     place, logs = document["place"], document["log_directory"]
     where = place["zone"] or place["country"]
     rows = [
-        ("place", f"{where} ({place['how']})" if where else place["how"]),
+        ("place", f"{where} ({place['how']})" if where else f"{place['how']} (--country or --zone tells it)"),
         *((("cloud", f"{place['cloud']}: a run asks its metadata service for the region"),) if place["cloud"] else ()),
-        *(("live", _service(service)) for service in document["services"]),
+        *(("live", text) for text in _live(document["services"])),
         ("carbon", _carbon(place)),
         ("logs", f"{logs['path']}: {logs['trouble'] or 'can be written'}"),
         ("kernel", f"Linux {document['kernel']}, {'with' if document['pidfd'] else 'without'} pidfd"),
@@ -249,8 +249,16 @@ def _around(document: dict[str, Any]) -> list[str]:
     return [line for label, text in rows for line in _wrapped(f"  {label:9} ", text)]
 
 
-def _service(service: dict[str, Any]) -> str:
-    return f"{service['title']}: " + (f"asked for {service['zone']}" if service["zone"] else service["reason"])
+def _live(services: list[dict[str, Any]]) -> list[str]:
+    """Say what a run does with each service; those of which the same is to be said together."""
+    titles: dict[str, list[str]] = {}
+    others = ""
+    for service in services:
+        does = service["reason"]
+        if service["zone"]:
+            does, others = f"a run asks it for {service['zone']}{others}", ", if those above do not answer"
+        titles.setdefault(does, []).append(service["title"])
+    return [f"{', '.join(names)}: {does}" for does, names in titles.items()]
 
 
 def _carbon(place: dict[str, Any]) -> str:
@@ -260,8 +268,11 @@ def _carbon(place: dict[str, Any]) -> str:
     basis = intensity["basis"] and f"{intensity['basis']} emissions"
     year = intensity["year"] and str(intensity["year"])
     known = (intensity["note"], " of ".join(filter(None, (basis, year))), intensity["source"])
-    figure = f"{units.digits(intensity['grams_per_kwh'], 3)} g CO2e per kWh {_give_or_take(intensity)}"
-    return f"{figure} ({', '.join(filter(None, known))}), where no service answers"
+    grams = f"{units.digits(intensity['grams_per_kwh'], 3)} g CO2e per kWh"
+    if intensity["link"] == "told":
+        return f"{grams} ({intensity['source']}, {intensity['note']})"
+    average = f"yearly average, {', '.join(filter(None, known))}"
+    return f"{grams} {_give_or_take(intensity)}, where no service answers ({average})"
 
 
 def _wrapped(label: str, text: str) -> list[str]:

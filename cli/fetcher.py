@@ -24,7 +24,10 @@ def main(request: dict[str, Any]) -> NoReturn:
     """Answer the request that `fetching.Fetch` wrote, and be gone."""
     _die_with_the_parent()
     signal.setitimer(signal.ITIMER_REAL, fetching.LIMIT_SECONDS)
-    place, answer = reply(request)
+    try:
+        place, answer = reply(request)
+    except Exception as error:  # noqa: BLE001  whatever it is, the one who asked is to hear of it
+        place, answer = fetching.failed(f"the process that asks failed ({type(error).__name__})")
     data = json.dumps({"place": place._asdict(), "answer": exchange.answer_to_json(answer)}).encode()
     while data:
         data = data[os.write(1, data) :]
@@ -74,8 +77,9 @@ def _moment(text: str | None) -> datetime | None:
 
 
 def _die_with_the_parent() -> None:
-    """Have the kernel end this process by SIGIO when the other end of stdin is closed, for whatever reason."""
+    """Have the kernel kill this process, stopped or not, when the other end of stdin is closed, for whatever reason."""
     fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(0, fcntl.F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(0, fcntl.F_SETFL, fcntl.fcntl(0, fcntl.F_GETFL) | os.O_ASYNC)
     if select.select([0], [], [], 0)[0]:  # it was closed before the kernel knew
         os._exit(1)

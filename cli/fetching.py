@@ -7,6 +7,7 @@ what a request leaves in memory goes with the child.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import select
@@ -50,7 +51,7 @@ class Reply(NamedTuple):
 
 
 class Fetch:
-    """A child that asks; `descriptor` is readable when there is news of it."""
+    """A child that asks since `begun` (CLOCK_MONOTONIC); `descriptor` is readable when there is news of it."""
 
     def __init__(
         self,
@@ -82,11 +83,16 @@ class Fetch:
             "now_utc": now_utc and now_utc.isoformat(),
             "insist": insist,
         }
-        reader, self._request = pipe()
-        self.descriptor, writer = pipe()
+        data = json.dumps(request).encode() + b"\n"
+        reader, self._request = pipe()  # while it is open the child lives: it dies with this process, however that dies
         try:
-            # While it is open the child lives: it dies with this process, however that dies.
-            os.write(self._request, json.dumps(request).encode() + b"\n")
+            self.descriptor, writer = pipe()
+        except OSError:
+            os.close(reader)
+            os.close(self._request)
+            raise
+        try:
+            _write_at_once(self._request, data)
             self._pid = os.posix_spawn(
                 sys.executable,
                 [sys.executable, "-I", "-S", "-c", _PROGRAM],
@@ -97,7 +103,7 @@ class Fetch:
                     (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
                 ],
                 setsigmask=(),
-                setsigdef=(signal.SIGIO, signal.SIGALRM),
+                setsigdef=(signal.SIGALRM,),
             )
         except BaseException:
             os.close(self._request)
@@ -107,7 +113,7 @@ class Fetch:
             os.close(reader)
             os.close(writer)
         self._told = b""
-        self._deadline = time.monotonic() + LIMIT_SECONDS
+        self.begun = time.monotonic()
 
     def read(self) -> Reply | None:
         """Take what is there without waiting for more than that; the reply when the child has ended, else None."""
@@ -115,7 +121,7 @@ class Fetch:
         if data:
             self._told += data
             return None
-        status = self._end()
+        status = self._end()  # it has closed its side, so it is about to end
         with contextlib.suppress(ValueError, KeyError, TypeError):
             return _reply(json.loads(self._told))
         if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM:
@@ -126,28 +132,35 @@ class Fetch:
         """End it, whatever it is doing."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._pid, signal.SIGKILL)
-        self._end(may_hang=True)
+        self._end()
 
     def wait(self) -> Reply:
         """Wait for the reply; `LIMIT_SECONDS` at most."""
-        while (left := self._deadline - time.monotonic()) > 0:
+        while (left := self.begun + LIMIT_SECONDS - time.monotonic()) > 0:
             if select.select([self.descriptor], [], [], left)[0] and (reply := self.read()) is not None:
                 return reply
         self.kill()
         return failed(f"no answer within {LIMIT_SECONDS:g} s")
 
-    def _end(self, *, may_hang: bool = False) -> int:
+    def _end(self) -> int:
         os.close(self._request)
         os.close(self.descriptor)
         # One that waits for a dead file system cannot even be killed; it is left to the system.
         deadline = time.monotonic() + _REAP_SECONDS
         with contextlib.suppress(ChildProcessError):  # somebody else has waited for it
-            while (ended := os.waitpid(self._pid, os.WNOHANG if may_hang else 0))[0] == 0:
+            while (ended := os.waitpid(self._pid, os.WNOHANG))[0] == 0:
                 if time.monotonic() >= deadline:
                     return 0
                 time.sleep(_REAP_SECONDS / 20)
             return ended[1]
         return 0
+
+
+def _write_at_once(descriptor: int, data: bytes) -> None:
+    """Write without waiting for a reader. OSError where the pipe cannot hold so much: 64 KiB, less for a busy user."""
+    os.set_blocking(descriptor, False)
+    if os.write(descriptor, data) < len(data):
+        raise OSError(errno.E2BIG, os.strerror(errno.E2BIG))
 
 
 def ask(config: Config, what: What, **details: Any) -> Reply:

@@ -16,7 +16,7 @@ from greenrun.cli import fetching
 from greenrun.cli.services import services
 from greenrun.intensity import chain, cloud, location, series
 from greenrun.intensity.cache import Cache, default_directory
-from greenrun.intensity.model import Answer, Intensity, Passed, Unavailable
+from greenrun.intensity.model import TITLES, Answer, Intensity, Passed, Place, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -29,7 +29,7 @@ _LOOK_BACK = timedelta(hours=23)  # services keep 24 h at hand, and the first of
 _HOLD = timedelta(hours=24)
 _AFTER_THE_HOUR_SECONDS = (60, 300)  # an hour's figure takes a moment to appear, and not all machines ask at once
 _FIRST_RETRY = timedelta(minutes=5)
-_END_WAIT_SECONDS = 1.0  # what an answer may hold up the end of a run
+_NOWHERE = Place(None, None, "unknown")
 
 
 class Log(Protocol):
@@ -51,8 +51,20 @@ def _now() -> datetime:
 class Hourly:
     """Looks up and logs what a kilowatt-hour stood for while one run lasted. What fails here costs the job nothing."""
 
-    def __init__(self, log: Log, config: Config, started_utc: float, now: Callable[[], datetime] = _now) -> None:
-        """`started_utc` is in Unix seconds; `now` gives the present moment in UTC."""
+    def __init__(
+        self,
+        log: Log,
+        config: Config,
+        started_utc: float,
+        now: Callable[[], datetime] = _now,
+        patience_seconds: float = fetching.LIMIT_SECONDS + 1.0,
+    ) -> None:
+        """`started_utc` is in Unix seconds; `now` gives the present moment in UTC.
+
+        `patience_seconds`: how long a process that asks may take. It ends itself before that, unless it was stopped or
+        hangs in the kernel.
+        """
+        self._patience_seconds = patience_seconds
         self.grams_per_kwh: float | None = None  # of the present hour, as far as is known
         self._log_to = log
         self._now = now
@@ -61,38 +73,30 @@ class Hourly:
         self._told = None
         if config.intensity is not None:
             self._told = chain.Told(config.intensity, config.intensity_from or "the configuration")
-        self._titles: dict[str, str] = {}
+        self._place = _NOWHERE
+        self._tables = Answer([], [])
         self._asked: dict[str, Passed | None] = {}  # by link: why a service need not be asked, None where it is
         self._passed: list[Passed] = []  # the services that gave no figure, and why, as of now
         self._services: list[Service] = []
         self._first: Answer | None = None  # what other runs have left in the cache
-        self._may_ask = False  # not before that is known
+        self._has_looked = False  # whether that is known, and which services there are
+        self._has_told = False  # of them
         self._find_place = False  # the cloud's metadata is to be asked, too
         self._due: datetime | None = None  # None: there is nobody to ask
         self._failures = 0  # in a row
         self._fetch: fetching.Fetch | None = None
         self._poll: select.poll | None = None
         self._spans: list[Intensity] = []
-        self._has_hours = False  # in the log; the tables' figure, for all time, would hide them if it came after them
-        self._logged: set[tuple[Any, ...]] = set()
+        self._logged: dict[tuple[datetime | None, datetime | None], tuple[Any, ...]] = {}  # by stretch, the last word
         self._warned = False
 
     # --- at the start
 
     def prepare(self) -> None:
-        """Look at what is shipped: the tables, and which services there are to ask."""
+        """Look at what is shipped: the tables."""
         config = self._config
         self._place = location.find(config.country, config.zone, config.place_from, os.environ)
         self._tables = chain.known(self._told, self._place, config.basis)
-        if self._told:
-            return
-        self._services = services(config, os.environ)
-        self._titles = {service.link: service.title for service in self._services}
-        self._choose()
-        if not config.offline and config.cloud_metadata and not (config.country or config.zone):
-            self._find_place = cloud.provider(config.sysfs_root) is not None
-        if not config.offline and (self._find_place or None in self._asked.values()):
-            self._due = self._now()
 
     def _choose(self) -> None:
         """See which services have figures for the place."""
@@ -102,23 +106,41 @@ class Hourly:
             self._asked[service.link] = closed
         self._passed = self._without_answer("absent", "has not answered yet")
 
-    def look_in_cache(self) -> None:
-        """Look at what other runs have left. On a home that hangs this hangs, so nobody waits for it."""
+    def look_around(self) -> None:
+        """Look which services there are to ask, and what other runs have left in the cache.
+
+        On a home that hangs this hangs, so nobody waits for it.
+        """
+        config = self._config
+        if not self._told:
+            self._services = services(config, os.environ)
+            self._choose()
+            if not config.offline and config.cloud_metadata and not (config.country or config.zone):
+                self._find_place = cloud.provider(config.sysfs_root) is not None
+        if not config.offline and (self._find_place or None in self._asked.values()):
+            self._due = self._now()
         if None in self._asked.values() and not self._find_place:
             cache, now = Cache(default_directory(os.environ)), self._now()
-            basis, begin = self._config.basis, self._started
-            answer = chain.live(self._services, cache, self._place, basis, begin, now, now, insist=False, asking=False)
-            if self._config.offline or _is_fresh(answer):
+            answer = chain.live(
+                self._services, cache, self._place, config.basis, self._started, now, now, insist=False, asking=False
+            )
+            failing = {one.link for one in answer.passed if one.cause != "absent"}
+            left_alone = all(closed or link in failing for link, closed in self._asked.items())
+            if config.offline or left_alone or _is_fresh(answer):  # no process need be started to learn more
                 self._first = answer
-        self._may_ask = True
+        self._has_looked = True
 
     def begin(self, poll: select.poll, earlier: Iterable[dict[str, Any]] = ()) -> None:
         """Log the tables' figure; from here on `poll` hears of answers. `earlier`: the log of a sampler that died."""
         self._poll = poll
-        self._has_hours = any(event["event"] == "intensity" and event["from_utc"] for event in earlier)
+        spans = []
+        for event in earlier:
+            self._warned |= event["event"] == "warning" and event["code"] == "intensity"
+            if event["event"] == "intensity" and event.get("from_utc"):
+                spans.append(chain.from_event(event))
+        self._spans = series.merge((), spans)
         self._log_tables()
-        if self._due is None:
-            self._complain()
+        self._show_present()
 
     # --- while the command runs
 
@@ -129,12 +151,21 @@ class Hourly:
 
     def tick(self) -> None:
         """Take what the cache had; ask if it is time to."""
-        if not self._may_ask or self._poll is None:
+        if not self._has_looked or self._poll is None:
             return
-        if self._first is not None:
-            first, self._first = self._first, None
-            self._take(fetching.Reply(self._place, first))
+        if not self._has_told:
+            self._has_told = True
+            if self._first is not None:
+                self._take(fetching.Reply(self._place, self._first))
+            elif self._asked:
+                self._log_tables()  # again, now with the services that may do better
+                if self._due is None:
+                    self._complain()
+        if self._fetch is not None and time.monotonic() - self._fetch.begun > self._patience_seconds:
+            self._give_up(self._fetch, "the process that asks hangs")
         now = self._now()
+        if self._due is not None and self._due > now + _HOUR + timedelta(seconds=max(_AFTER_THE_HOUR_SECONDS)):
+            self._due = now  # the clock was set back
         if self._due is None or self._fetch is not None or now < self._due:
             return
         try:
@@ -142,7 +173,7 @@ class Hourly:
                 self._config,
                 "history",
                 place=None if self._find_place else self._place,
-                from_utc=max(self._started, now - _LOOK_BACK),
+                from_utc=min(max(self._started, now - _LOOK_BACK), now),
                 to_utc=now,
                 now_utc=now,
             )
@@ -162,19 +193,24 @@ class Hourly:
             self._forget(descriptor)
             self._take(reply)
 
+    def _give_up(self, fetch: fetching.Fetch, reason: str) -> None:
+        self._forget(fetch.descriptor)
+        fetch.kill()
+        self._take(fetching.Reply(_NOWHERE, Answer([], self._without_answer("broken", reason))))
+
     def _forget(self, descriptor: int) -> None:
         self._fetch = None
         if self._poll is not None:
             self._poll.unregister(descriptor)
 
     def _take(self, reply: fetching.Reply) -> None:
-        answer, now = reply.answer, self._now()
+        answer, now, moved = reply.answer, self._now(), False
         if self._find_place and reply.place.how != "unknown":
             self._find_place = False
-            if reply.place != self._place:
+            moved = reply.place != self._place
+            if moved:
                 self._place = reply.place
                 self._tables = chain.known(None, self._place, self._config.basis)
-                self._log_tables()
                 self._choose()
         self._failures = 0 if _is_fresh(answer) else self._failures + 1
         if None not in self._asked.values() and not self._find_place:
@@ -184,7 +220,7 @@ class Hourly:
             next_hour = _start_of_hour(now) + _HOUR + timedelta(seconds=low + os.getpid() % (high - low))
             self._due = now + min(_FIRST_RETRY * 2 ** (self._failures - 1), _HOUR) if self._failures else next_hour
         self._passed = answer.passed
-        if not answer.spans:
+        if moved or not answer.spans:
             self._log_tables()  # again, now with the reason
         self._log(answer.spans)
         self._complain()
@@ -194,9 +230,12 @@ class Hourly:
     def finish(self, deadline: float) -> None:
         """See to it that the run's last stretch has its figure: wait for an answer, at most until `deadline`.
 
-        `deadline` is on time.monotonic(); a second from now is the most that is waited anyway. What nobody told is held
-        on from the hour before.
+        `deadline` is on time.monotonic(). What nobody told is held on from the hour before.
         """
+        if not self._has_looked and not self._told:
+            self._passed = [Passed("services", "broken", "the token file or the cache could not be read in time")]
+            self._log_tables()
+            self._complain()
         self.tick()
         if self._due is None and not self._spans:
             return
@@ -204,16 +243,11 @@ class Hourly:
         if self._due is not None and not self._failures and self._known_until() <= _start_of_hour(now):
             self._due = now  # without the minutes that are left for an hour's figure to appear
             self.tick()
-        deadline = min(deadline, time.monotonic() + _END_WAIT_SECONDS)
         while self._fetch is not None and (left := deadline - time.monotonic()) > 0:
             if select.select([self._fetch.descriptor], [], [], left)[0]:
                 self.look()
         if self._fetch is not None:
-            fetch = self._fetch
-            self._forget(fetch.descriptor)
-            fetch.kill()
-            late = self._without_answer("broken", "gave no answer before the run was over")
-            self._take(fetching.Reply(self._place, Answer([], late)))
+            self._give_up(self._fetch, "gave no answer before the run was over")
         if self._spans and self._known_until() < now:
             self._log(series.hold(self._spans, now, _HOLD))
 
@@ -227,12 +261,11 @@ class Hourly:
     # --- into the log
 
     def _log_tables(self) -> None:
-        if self._has_hours:
-            return
+        """Log the tables' figure, for all time: it gives way to every one that is not, whenever that came."""
         passed = [*self._passed, *self._tables.passed]
         for intensity in self._tables.spans:
             self._write(intensity, passed)
-            self.grams_per_kwh = intensity.grams_per_kwh
+        self._show_present()
         if not self._tables.spans:  # then it is all the more of interest why
             reasons = [one._asdict() for one in passed]
             self._log_to.write("intensity", grams_per_kwh=None, how=self._place.how, passed=reasons)
@@ -240,14 +273,18 @@ class Hourly:
     def _log(self, spans: list[Intensity]) -> None:
         """Log what is new or has changed."""
         for span in spans:
-            mark = (span.from_utc, span.to_utc, span.grams_per_kwh, span.estimated, span.link)
-            if mark not in self._logged:
-                self._logged.add(mark)
+            stretch, said = (span.from_utc, span.to_utc), (span.grams_per_kwh, span.estimated, span.link)
+            if self._logged.get(stretch) != said:
+                self._logged[stretch] = said
                 self._write(span, self._passed)
-            self._has_hours |= span.from_utc is not None
         self._spans = series.merge(self._spans, spans)
-        if self._spans:
-            self.grams_per_kwh = self._spans[-1].grams_per_kwh
+        self._show_present()
+
+    def _show_present(self) -> None:
+        now = self._now()
+        known = [span for span in self._spans if span.from_utc is None or span.from_utc <= now]
+        for span in (known or self._tables.spans)[-1:]:
+            self.grams_per_kwh = span.grams_per_kwh
 
     def _write(self, intensity: Intensity, passed: list[Passed]) -> None:
         self._log_to.write("intensity", **chain.event_fields(intensity, self._place, passed))
@@ -255,17 +292,17 @@ class Hourly:
     def _complain(self) -> None:
         """Say once a run, and with the cause, that a service which should have answered did not."""
         failures = [one for one in self._passed if one.cause != "absent"]
-        if not failures or self._warned:
+        if not failures or self._warned or self._config.offline:
             return
         self._warned = True
-        why = "; ".join(f"{self._titles.get(one.link, one.link)}: {one.reason}" for one in failures)
+        why = "; ".join(f"{TITLES.get(one.link, one.link)}: {one.reason}" for one in failures)
         self._log_to.warn("intensity", f"Not every service gave a carbon intensity ({why}); {self._instead()}.")
 
     def _instead(self) -> str:
         used = self._spans[-1] if self._spans else next(iter(self._tables.spans), None)
         if used is None:
             return "no other figure is at hand"
-        return f"the figure of {self._titles.get(used.link, 'the ' + used.link)} is used"
+        return f"the figure of {TITLES.get(used.link, 'the ' + used.link)} is used"
 
 
 def _start_of_hour(moment: datetime) -> datetime:

@@ -62,7 +62,8 @@ MASKED = "***"
 _SECRETS_WITHIN = (
     rf"(?i)((?:{'|'.join(_SECRET_WORDS)})[\w.-]{{0,64}}[\"']?\s{{0,8}}[:=]\s{{0,8}})(?:\"[^\"]*\"|'[^']*'|[^\s;&|\"']+)",
     r"(?i)((?:authorization:\s{0,8}\w{1,32}|bearer)\s{1,8})[\w.~+/=-]+",
-    r"(://[^\s/:@]{0,256}:)[^\s/@]+(?=@)",
+    r"(://[^\s/:@]{0,256}:)[^\s/?#]+(?=@)",
+    r"(?i)(https?://)[^\s/?#:@]+(?=@)",  # a token in the place of the user's name, as git takes it
 )
 
 

@@ -21,17 +21,21 @@ def main(argv: list[str]) -> int:
 
 @click.command(add_help_option=False, params=[parse.help_option()])
 @click.argument("zone", metavar="[ZONE]", required=False)
+@click.option("--country", metavar="COUNTRY", help=options.BY_KEY["country"].help)
+@click.option("--zone", "zone_told", metavar="ZONE", help=options.BY_KEY["zone"].help)
 @click.option("--basis", metavar="lifecycle|direct", help=options.BY_KEY["basis"].help)
 @click.option("--offline", is_flag=True, flag_value=True, default=None, help=options.BY_KEY["offline"].help)
 @click.option("--json", "as_json", is_flag=True, help="print what was found as one JSON document")
-def command(zone: str | None, as_json: bool, **told: str | bool | None) -> int:
+def command(zone: str | None, as_json: bool, zone_told: str | None, **told: str | bool | None) -> int:
     """Show the carbon intensity now, and of the next 24 hours where there is a forecast.
 
     ZONE is a grid zone such as DK-DK1, or a country (DK, Denmark); without it, the place of this machine. The exit
     status is 0 if there is a figure of any kind, else 1.
     """
-    flags = {key: value for key, value in told.items() if value is not None}
+    flags = {key: value for key, value in {**told, "zone": zone_told}.items() if value is not None}
     if zone is not None:
+        if flags.keys() & {"country", "zone"}:
+            raise UserError(f"the place must be told once, either as {zone} or by --country and --zone")
         flags |= _place(zone)
     settings = config.load(flags, os.environ, cwd="")
     if zone is not None:
@@ -45,7 +49,7 @@ def command(zone: str | None, as_json: bool, **told: str | bool | None) -> int:
 
         output.show(json.dumps(forecast.outlook_document(found), indent=2))
     else:
-        output.show(forecast.outlook(found, now, None, blocks=can_show_blocks()))
+        output.show(forecast.outlook(found, now, None, blocks=can_show_blocks(), width=output.columns(1)))
     return 0 if found.now or found.forecast else 1
 
 
@@ -57,7 +61,8 @@ def _place(text: str) -> dict[str, str | bool]:
         except ValueError:
             continue
         return {key: text}
-    raise UserError(f"ZONE must be a grid zone such as DK-DK1, or a country (DK, DNK or Denmark), not {text!r}")
+    near = options.near_zone(text)
+    raise UserError(f"ZONE must be a grid zone such as DK-DK1, or a country (DK, DNK or Denmark), not {text!r}{near}")
 
 
 def _ask(settings: config.Config, now: datetime) -> forecast.Outlook:

@@ -127,8 +127,18 @@ def _zone(text: str) -> str:
 
     zone = text.upper()
     if not (zone.isascii() and zone.replace("-", "").isalnum() and zone_country(zone)):
-        raise ValueError("must be a grid zone that begins with its country's two letters, such as DK-DK1")
+        raise ValueError(
+            f"must be a grid zone that begins with its country's two letters, such as DK-DK1{near_zone(text)}"
+        )
     return zone
+
+
+def near_zone(text: str) -> str:
+    """Give " (DK-DK1 is the nearest)" for dk1, "" where no zone of the tables is near."""
+    from greenrun.intensity.table import zone_names
+
+    zone = nearest(text.upper(), {name for name in zone_names() if "-" in name}, prefix="")
+    return f" ({zone} is the nearest)" if zone else ""
 
 
 def _basis(text: str) -> str:

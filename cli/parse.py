@@ -18,13 +18,22 @@ def invoke(command: click.Command, argv: list[str], program: str) -> object:
     try:
         return command.main(argv, prog_name=program, standalone_mode=False)
     except click.NoSuchOption as error:
-        known = {flag for parameter in command.params for flag in parameter.opts} | {"--help"}
+        known = {flag for parameter in command.params for flag in parameter.opts if flag.startswith("-")}
         raise UserError(options.no_such_option(error.option_name, known, program)) from None
+    except click.MissingParameter as error:
+        raise UserError(f"{_missing(error.param)} ({program} --help tells more)") from None
     except click.ClickException as error:
         message = error.format_message().rstrip(".")
         raise UserError(f"{message[:1].lower()}{message[1:]} ({program} --help tells more)") from None
     except SystemExit:  # how click answers a closed pipe
         return 0
+
+
+def _missing(parameter: click.Parameter | None) -> str:
+    """Say what has to be told, and in which form."""
+    if isinstance(parameter, click.Option):
+        return f"{parameter.opts[-1]} {parameter.metavar} must be told: {parameter.help}"
+    return f"{parameter.metavar if isinstance(parameter, click.Argument) else 'an argument'} must be told"
 
 
 def at_once(names: list[str], say: Callable[[click.Context], str], help_text: str) -> click.Option:

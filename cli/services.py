@@ -33,7 +33,7 @@ def services(config: Config, environ: Mapping[str, str]) -> list[Service]:
     token = _token(config, environ)
     url = config.electricitymaps_url or electricitymaps.DEFAULT_URL
     return [
-        _Closed("electricitymaps", "Electricity Maps", url, token)
+        _Closed("electricitymaps", url, token)
         if isinstance(token, Unavailable)
         else electricitymaps.ElectricityMaps(url, token, get),
         neso.Neso(config.neso_url or neso.DEFAULT_URL, get),
@@ -45,9 +45,8 @@ def services(config: Config, environ: Mapping[str, str]) -> list[Service]:
 class _Closed:
     """A service that cannot be asked, with the reason."""
 
-    def __init__(self, link: str, title: str, address: str, reason: Unavailable) -> None:
+    def __init__(self, link: str, address: str, reason: Unavailable) -> None:
         self.link = link
-        self.title = title
         self.address = address
         self._reason = reason
 
@@ -96,4 +95,7 @@ def _token_file(path: str) -> str | Unavailable:
         finally:
             os.close(descriptor)
     except OSError as error:
-        return Unavailable(f"the token file {path} cannot be read: {error.strerror}", "forbidden")
+        # Not with the path: somebody may have written the token itself there.
+        return Unavailable(
+            f"the file that electricitymaps-token-file names cannot be read: {error.strerror}", "forbidden"
+        )

@@ -17,7 +17,7 @@ from greenrun.cli import fetching
 from greenrun.cli.errors import UserError
 from greenrun.intensity import chain, location
 from greenrun.intensity.model import Place
-from greenrun.reports import formats, units
+from greenrun.reports import forecast, formats, units
 from greenrun.reports.account import account
 from greenrun.reports.carbon import Timeline
 from greenrun.reports.life import parse_utc
@@ -214,13 +214,13 @@ def _grams(record: Record) -> str:
 
 def _failures(answer: Answer) -> str:
     """Say which service failed, so that another one answered in its place."""
-    return "".join(f"; {passed.link}: {passed.reason}" for passed in answer.passed if passed.cause != "absent")
+    return "".join(f"; {reason}" for reason in forecast.reasons(one for one in answer.passed if one.cause != "absent"))
 
 
 def _why(answer: Answer) -> str:
     """Say what was wrong: with those that failed, or if none did, with all."""
-    reasons = _failures(answer) or "".join(f"; {passed.link}: {passed.reason}" for passed in answer.passed)
-    return reasons.removeprefix("; ") or "no service has figures for this place and time"
+    reasons = _failures(answer).removeprefix("; ") or "; ".join(forecast.reasons(answer.passed))
+    return reasons or "no service has figures for this place and time"
 
 
 def _start_of_hour(moment: datetime) -> datetime:

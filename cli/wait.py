@@ -12,7 +12,7 @@ import signal
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Protocol
 
-from greenrun.cli import fetching, signals
+from greenrun.cli import fetching, output, signals
 from greenrun.cli.errors import UserError
 from greenrun.cli.outcome import Outcome
 from greenrun.cli.run import say
@@ -153,7 +153,7 @@ class Waiting:
             self._screen.tell("the deadline leaves no time to wait; the command starts.")
         elif plan is None:
             why = forecast.no_plan(reply.place, *reply.answer, now, self._duration_seconds, None)
-            self._screen.tell(f"{why}; the command starts at once.")
+            self._screen.tell(f"the command starts at once: {why}.")
         elif plan.best.start_utc <= now:
             self._screen.tell(f"now is the greenest time{self._basis(reply, plan, now)}; the command starts.")
         else:
@@ -200,7 +200,7 @@ class Waiting:
         if plan.until_utc < now + timedelta(seconds=self._until_deadline() - 1.0):
             words.append(f"which ends at {forecast.clock(plan.until_utc, now, None)}")
         if self._assumed:
-            words.append(f"for an assumed {forecast.length(self._duration_seconds)}, --duration tells better")
+            words.append(f"for an assumed {forecast.length(self._duration_seconds)}: --duration tells better")
         return f" ({', '.join(words)})"
 
     def _now(self) -> datetime:
@@ -251,7 +251,9 @@ class _Line(_Lines):
         import textwrap
 
         self.clear()
-        lines = textwrap.wrap(f"greenrun: {sentence}", _columns(), subsequent_indent="  ", break_on_hyphens=False)
+        lines = textwrap.wrap(
+            f"greenrun: {sentence}", output.columns(2), subsequent_indent="  ", break_on_hyphens=False
+        )
         with _not_stopped_by_output():
             say("\n".join(map(forecast.plain, lines)))
 
@@ -259,7 +261,7 @@ class _Line(_Lines):
         if not _in_foreground():
             return
         text = forecast.plain(f"greenrun: {text}")
-        text = text[: max(0, _columns() - 1 - _ECHO_COLUMNS)]  # a line that wraps cannot be written over
+        text = text[: max(0, output.columns(2) - 1 - _ECHO_COLUMNS)]  # a line that wraps cannot be written over
         self._write("\r" + text.ljust(self._width))
         self._width = len(text)
 
@@ -272,12 +274,6 @@ class _Line(_Lines):
     def _write(self, text: str) -> None:
         with _not_stopped_by_output(), contextlib.suppress(OSError):
             os.write(2, text.encode())
-
-
-def _columns() -> int:
-    with contextlib.suppress(OSError):
-        return os.get_terminal_size(2).columns or forecast.WIDTH  # 0: a terminal that nobody gave a size
-    return forecast.WIDTH
 
 
 def _in_foreground() -> bool:

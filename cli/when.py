@@ -64,7 +64,7 @@ def command(duration: str, deadline: str, form: str, **told: str | bool | None) 
     elif form == "slurm":
         output.show(slurm_begin(plan.best.start_utc, datetime.now(timezone.utc), None))
     else:
-        output.show(forecast.job(job, None))
+        output.show(forecast.job(job, None, width=output.columns(1)))
     return 0
 
 

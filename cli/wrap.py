@@ -25,9 +25,9 @@ def main(argv: list[str]) -> int:
     told = parse.invoke(command, argv, "greenrun")
     if not isinstance(told, _Told):
         return 0  # --help and --version have said what they say
+    settings = config.load(told.flags, os.environ, cwd="")  # before: what `--start true` lacks is a value
     if not told.words:
         raise UserError(f"there is no command to run; the usage is {USAGE} (greenrun --help tells more)")
-    settings = config.load(told.flags, os.environ, cwd="")
     if told.flags.keys() & {"start", "deadline", "duration"}:
         from greenrun.cli import wait
 

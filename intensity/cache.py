@@ -29,6 +29,7 @@ _LONGEST_HOLD = timedelta(hours=1)  # whatever a service asks for
 _SKEW = timedelta(seconds=60)
 """So much later than the caller's `now` may what is in the file be: it was written while the caller waited."""
 _POLL_SECONDS = 0.02
+_PENDING = "no answer yet"
 
 LONGEST_WAIT_SECONDS = 8.0
 """For another process that asks the same: a request has 5 s, so it is stuck, or what it asks needs several."""
@@ -93,7 +94,7 @@ class Cache:
         *,
         insist: bool = False,
     ) -> Cached:
-        """Give what is known of the question; calls `request` if that is not of this hour. None: nobody may be asked.
+        """Give what is known of the question; calls `request` if that is not of this hour. None: only look.
 
         `insist`: ask also where a call has just failed.
         """
@@ -102,6 +103,8 @@ class Cache:
         if _answers(entry, question, now):
             return Cached(entry.spans, None)
         if request is None:
+            if entry.failure and entry.failure.until > now and not self._is_pending(entry.failure, now):
+                return Cached(entry.spans, _still(entry.failure, now))
             return Cached(entry.spans, Unavailable("not asked (offline)"))
         if path is None:
             return _fetched(_NOTHING, question, now, request)[1]
@@ -117,11 +120,15 @@ class Cache:
             if failure and failure.until > now and not (insist and failure == failure_before):
                 return Cached(entry.spans, _still(failure, now))
             # If this process is killed while it asks, the next ones need not wait as long as it did.
-            pending = _Failure(now, now + _FAILURE_HOLDS, "broken", "no answer yet")
+            pending = _Failure(now, now + _FAILURE_HOLDS, "broken", _PENDING)
             _write(path, question, entry._replace(failure=pending))
             entry, cached = _fetched(entry, question, now, request)
             _write(path, question, entry)
             return cached
+
+    def _is_pending(self, failure: _Failure, now: datetime) -> bool:
+        """Whether a call may still be under way, which is worth waiting for."""
+        return failure.reason == _PENDING and now - failure.at < timedelta(seconds=self._longest_wait_seconds)
 
     def _path(self, question: Question, *, make: bool) -> str | None:
         """Give the file for the question, None if none can be kept. The address is in its name only as a hash."""
@@ -246,7 +253,7 @@ def _is_ours(directory: str, *, make: bool) -> bool:
     try:
         if make:
             _make(directory)
-        status = os.stat(directory)
+        status = os.lstat(directory)  # a link that somebody planted leads to what is not the cache
         if status.st_uid != os.geteuid() or not stat.S_ISDIR(status.st_mode):
             return False
         if stat.S_IMODE(status.st_mode) & 0o077:
@@ -345,7 +352,7 @@ def _write(path: str, question: Question, entry: _Entry) -> None:
         "failure": failure and {**failure._asdict(), "at": failure.at.isoformat(), "until": failure.until.isoformat()},
         "spans": [exchange.intensity_to_json(span) for span in entry.spans],
     }
-    temporary = f"{path}.{os.getpid()}.tmp"
+    temporary = f"{path}.tmp"  # one name: who writes has the lock, and what a killed process leaves is used again
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         with open(os.open(temporary, flags, 0o600), "wb") as file:

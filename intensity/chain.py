@@ -15,7 +15,7 @@ from greenrun.intensity.cache import Question
 from greenrun.intensity.model import Answer, Intensity, Passed, Place, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from greenrun.intensity.cache import Cache, Kind
     from greenrun.intensity.model import Basis, Service
@@ -133,6 +133,15 @@ def event_fields(intensity: Intensity, place: Place, passed: Iterable[Passed] = 
         "how": place.how,
         "passed": [one._asdict() for one in passed],
     }
+
+
+def from_event(event: Mapping[str, Any]) -> Intensity:
+    """Give the figure of such an event, which must have one, back."""
+    values = {name: event[name] for name in Intensity._fields if name in event}
+    values["fetched_utc"] = event["fetched_at"]
+    for name in ("from_utc", "to_utc", "fetched_utc"):
+        values[name] = None if values[name] is None else datetime.fromisoformat(values[name])
+    return Intensity(**values)
 
 
 def _told(told: Told, place: Place) -> Intensity:

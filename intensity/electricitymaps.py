@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from greenrun.intensity import rows, uncertainty
 from greenrun.intensity.http import Refused, unavailable
-from greenrun.intensity.model import Intensity, Unavailable
+from greenrun.intensity.model import TITLES, Intensity, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -51,7 +51,6 @@ class ElectricityMaps:
     """The service at `base_url`, asked with `token`; /v4 is added to a base that ends in no version."""
 
     link = "electricitymaps"
-    title = "Electricity Maps"
 
     def __init__(self, base_url: str, token: str, get: Get) -> None:
         self._address = base_url.rstrip("/")
@@ -219,7 +218,7 @@ def _read(document: object, endpoint: str, zone: str, basis: Basis) -> list[Inte
             row = rows.Row(begin, grams, endpoint == "forecast" or one.get("isEstimated") is True)
             figures[begin] = (row, _method(one))
     if not figures:
-        return Unavailable(f"answered without a figure for {zone}", "absent")
+        return rows.no_figure(zone, (one.get("carbonIntensity") for one in listed))
     step = _step(document, figures)
     if step < rows.HOUR and rows.HOUR % step == timedelta(0):
         figures = {row.begin_utc: (row, "") for row in rows.hours((row for row, _ in figures.values()), step)}
@@ -240,7 +239,7 @@ def _span(
     return Intensity(
         grams_per_kwh=row.grams_per_kwh,
         link=ElectricityMaps.link,
-        source=ElectricityMaps.title,
+        source=TITLES[ElectricityMaps.link],
         zone=zone,
         country=zone[:2],
         year=None,

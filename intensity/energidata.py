@@ -29,7 +29,6 @@ class EnergiData:
     """The service at `base_url`."""
 
     link = "energidata"
-    title = "Energi Data Service"
 
     def __init__(self, base_url: str, get: Get) -> None:
         self._address = base_url.rstrip("/")
@@ -81,7 +80,7 @@ class EnergiData:
         prognosis = dataset == "CO2EmisProg"
         hours = rows.hours(_rows(listed, _AREAS[zone], prognosis), _STEP)
         if not hours:
-            return Unavailable(f"answered without a figure for {zone}", "absent")
+            return rows.no_figure(zone, (record.get("CO2Emission") for record in listed))
         now = datetime.now(timezone.utc)
         return [_span(hour, zone, basis, prognosis, now) for hour in hours]
 

@@ -34,7 +34,6 @@ class EnergyCharts:
     """The service at `base_url`."""
 
     link = "energycharts"
-    title = "Energy-Charts"
 
     def __init__(self, base_url: str, get: Get) -> None:
         self._address = base_url.rstrip("/")
@@ -81,7 +80,7 @@ class EnergyCharts:
             return Unavailable("answered with JSON that holds no lists of quarter-hours", "broken")
         hours = rows.hours(quarters, _STEP)
         if not hours:
-            return Unavailable(f"answered without a figure for {zone}", "absent")
+            return rows.no_figure(zone, _values(document))
         now = datetime.now(timezone.utc)
         return [_span(hour, zone, basis, forecast, now) for hour in hours]
 
@@ -104,6 +103,12 @@ def _rows(document: object) -> list[rows.Row] | None:
         if begin and grams is not None:
             found.append(rows.Row(begin, grams, estimated))
     return found
+
+
+def _values(document: object) -> list[object]:
+    """Give what the answer holds in the places of figures."""
+    lists = (document.get("co2eq"), document.get("co2eq_forecast")) if isinstance(document, dict) else ()
+    return [value for listed in lists if isinstance(listed, list) for value in listed]
 
 
 def _span(hour: rows.Row, zone: str, basis: Basis, forecast: bool, now: datetime) -> Intensity:

@@ -199,6 +199,8 @@ def _phrase(error: BaseException) -> str:
             return _ERRORS[one.errno]
     if isinstance(error, ImportError):
         return "the package socksio is missing, which a SOCKS proxy needs"
+    if isinstance(error, FileNotFoundError):
+        return "the certificates that SSL_CERT_FILE or SSL_CERT_DIR names are not there"
     if isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol)):
         return "its address is no http or https URL, or that of the proxy is none"
     if isinstance(error, httpx.NetworkError):

@@ -15,6 +15,15 @@ Cause = Literal["absent", "forbidden", "limited", "broken"]
 forbidden: the token or its plan; limited: asked to wait; broken: everything that should not have happened."""
 
 
+TITLES = {
+    "electricitymaps": "Electricity Maps",
+    "neso": "NESO",
+    "energidata": "Energi Data Service",
+    "energycharts": "Energy-Charts",
+}
+"""What people call the services, by the link that names each in records."""
+
+
 class Place(NamedTuple):
     """Where the machine stands, as far as is known.
 
@@ -78,11 +87,10 @@ class Answer(NamedTuple):
 class Service(Protocol):
     """A service on the network. Nothing here raises: what goes wrong is an Unavailable.
 
-    `link` names it in the record and in the cache; `title` is its name for people.
+    `link` names it in the record and in the cache; TITLES has its name for people.
     """
 
     link: str
-    title: str
 
     @property
     def address(self) -> str:

@@ -28,7 +28,6 @@ class Neso:
     """The service at `base_url`."""
 
     link = "neso"
-    title = "NESO"
 
     def __init__(self, base_url: str, get: Get) -> None:
         self._address = base_url.rstrip("/")
@@ -77,7 +76,11 @@ class Neso:
         now = datetime.now(timezone.utc)
         found = {span.from_utc: span for one in listed if (span := _span(one, zone, basis, now))}
         if not found:
-            return Unavailable("answered without a figure", "absent")
+            told = [one.get("intensity") for one in listed]
+            values = [
+                value for one in told if isinstance(one, dict) for value in (one.get("actual"), one.get("forecast"))
+            ]
+            return rows.no_figure(zone, values)
         return sorted(found.values(), key=lambda span: span.from_utc or now)
 
 

@@ -7,10 +7,14 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta, timezone
 from typing import NamedTuple
 
+from greenrun.intensity.model import Unavailable
+
 HOUR = timedelta(hours=1)
 
 MOST_GRAMS_PER_KWH = 5000.0
 """More no grid emits: the worst lignite plants come to 1,500."""
+
+_YEARS = range(1970, 9000)  # of times that one may still reckon with
 
 
 class Row(NamedTuple):
@@ -34,9 +38,10 @@ def utc(value: object) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(value.replace("Z", "+00:00"))  # before Python 3.11 it knows no Z
-        return moment.replace(tzinfo=moment.tzinfo or timezone.utc).astimezone(timezone.utc)
+        moment = moment.replace(tzinfo=moment.tzinfo or timezone.utc).astimezone(timezone.utc)
     except (ValueError, OverflowError):
         return None
+    return moment if moment.year in _YEARS else None
 
 
 def unix(value: object) -> datetime | None:
@@ -44,9 +49,17 @@ def unix(value: object) -> datetime | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
-        return datetime.fromtimestamp(value, timezone.utc)
+        moment = datetime.fromtimestamp(value, timezone.utc)
     except (ValueError, OverflowError, OSError):
         return None
+    return moment if moment.year in _YEARS else None
+
+
+def no_figure(zone: str, values: Iterable[object]) -> Unavailable:
+    """Say that an answer has no figure for a zone; what stands in place of one is a form that we do not know."""
+    if any(value is not None for value in values):
+        return Unavailable(f"answered with figures or times for {zone} that make no sense", "broken")
+    return Unavailable(f"answered without a figure for {zone}", "absent")
 
 
 def items(document: object, *names: str) -> list[dict[str, object]] | None:

@@ -13,7 +13,7 @@ from greenrun.intensity.countries import Row, country_code, country_name, direct
 from greenrun.intensity.datafiles import lines
 from greenrun.intensity.model import Basis, Intensity, Place, Unavailable
 
-__all__ = ["cloud_region", "country", "country_code", "country_name", "region", "world"]
+__all__ = ["cloud_region", "country", "country_code", "country_name", "region", "world", "zone_names"]
 
 ZONE_UNCERTAINTY_PERCENT = 50.0
 """A year's average of the zone used for some hours: as for a country. Knowing the place better takes nothing off what
@@ -107,10 +107,15 @@ def region(place: Place, basis: Basis) -> Intensity | Unavailable:
     )
 
 
+def zone_names() -> list[str]:
+    """Give the names of all zones that have a figure."""
+    return sorted(_zones())
+
+
 def country(place: Place, basis: Basis) -> Intensity | Unavailable:
     """Give the country's yearly average, or its parent's for a territory without one."""
     if place.country is None:
-        return Unavailable("the country is unknown")
+        return Unavailable("the country is unknown (--country or --zone tells it)")
     known = tables()
     rows, others = known.rows, direct_rows()
     if basis == "direct":

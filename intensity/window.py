@@ -130,7 +130,7 @@ class _Run:
 
 def _runs(spans: Iterable[Intensity], begin: int, stop: int) -> list[_Run]:
     """Give the steps from `begin` to `stop`, those that touch each other together."""
-    steps = sorted(_step(span) for span in spans)
+    steps = sorted(step for step in map(_step, spans) if step[0] < step[1])  # one of no length must not cut another
     runs: list[_Run] = []
     for at, (from_, to, level) in enumerate(steps):
         first = max(from_, begin)

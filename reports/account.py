@@ -19,7 +19,7 @@ from greenrun.reports.phases import phases
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from greenrun.reports.record import Amounts, Device, Energy, Event, PueSource, Record, Usage
+    from greenrun.reports.record import Amounts, Device, Energy, Event, IntensityUsed, PueSource, Record, Usage
     from greenrun.sampler.model import Kind
 
 SCHEMA = 1
@@ -48,13 +48,14 @@ def account(events: Sequence[Event], what_if: WhatIf | None = None) -> Record:
     pue, pue_source = _pue(start, what_if)
     joules = _energy(devices)
     total_joules = joules["total"]
-    energy_percent = 100.0 * sum_half_widths(devices) / total_joules if total_joules else None
+    half_width_joules = sum_half_widths(devices)
+    energy_percent = 100.0 * half_width_joules / total_joules if total_joules else None
     intensities = what_if.intensities
     if intensities is None:
         intensities = [event for event in events if event["event"] == "intensity"]
     used = intensity_used(lived, clock, intensities, devices, pue) if lived else no_intensity()
     grams = co2e_grams(used)
-    low_grams, high_grams = _range(grams, energy_percent, used["uncertainty_percent"])
+    low_grams, high_grams = _range(grams, pue * half_width_joules / JOULES_PER_KWH, used)
     gaps = doubts.gaps(events, lived, devices) if lived else []
     status = doubts.status(events, lived, devices, gaps)
     complete = status == "complete"
@@ -137,13 +138,13 @@ def _energy(devices: Sequence[Measured]) -> Energy:
     }
 
 
-def _range(
-    grams: float | None, energy_percent: float | None, intensity_percent: float | None
-) -> tuple[float | None, float | None]:
+def _range(grams: float | None, half_width_kwh: float, used: IntensityUsed) -> tuple[float | None, float | None]:
     """Give the ends of the 95 % interval: energy and intensity know nothing of each other; below 0 there is nothing."""
     if grams is None:
         return None, None
-    half_width_grams = grams / 100.0 * math.hypot(energy_percent or 0.0, intensity_percent or 0.0)
+    energy_half_width_grams = half_width_kwh * (used["grams_per_kwh"] or 0.0)  # also where the energy reads as 0
+    intensity_half_width_grams = grams * (used["uncertainty_percent"] or 0.0) / 100.0
+    half_width_grams = math.hypot(energy_half_width_grams, intensity_half_width_grams)
     return max(0.0, grams - half_width_grams), grams + half_width_grams
 
 

@@ -73,7 +73,7 @@ def intensity_used(
     spans = [_span(piece, clock, devices, pue) for piece in pieces]
     weights = [span["facility_energy_kwh"] or 0.0 for span in spans]
     if not any(weights):  # nothing was measured: every moment counts the same
-        weights = [1.0] * len(spans)
+        weights = [piece.to_t - piece.from_t for piece in pieces]
     weights_in_grams = [weight * (span["grams_per_kwh"] or 0.0) for weight, span in zip(weights, spans, strict=True)]
     return {
         "grams_per_kwh": _mean([span["grams_per_kwh"] for span in spans], weights),

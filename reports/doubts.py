@@ -6,16 +6,13 @@ from typing import TYPE_CHECKING
 
 from greenrun.reports.energy import MISSING_SHARE, Measured, missing_seconds
 from greenrun.reports.life import first, is_number, kind, was_cut_short
-from greenrun.reports.origin import is_sure
+from greenrun.reports.origin import YEARLY, is_sure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from greenrun.reports.life import Life
     from greenrun.reports.record import Event, Gap, IntensityUsed, RunStatus, Warned
-
-LAST_RESORTS = ("region table", "country table", "world")
-"""The links of the chain that need no network. What the others lack is told as it happens, by the sampler."""
 
 LONG_SECONDS = 600.0
 """From this length on a job would have been worth a prediction: ten minutes are longer than one waits for it."""
@@ -155,10 +152,10 @@ def _is_made_good(used: IntensityUsed) -> bool:
 def _of_intensity(used: IntensityUsed) -> Iterator[Warned]:
     if used["grams_per_kwh"] is None:
         known = any(span["grams_per_kwh"] is not None for span in used["spans"])
-        why = [passed["reason"] for passed in used["passed_over"] if passed["link"] in LAST_RESORTS]
+        why = [passed["reason"] for passed in used["passed_over"] if passed["link"] in YEARLY]
         sentence = (
             f"No carbon intensity is known for {'a part of the run' if known else 'the run'}, so its CO2e is unknown"
-            f"{': ' if why else ''}{'; '.join(why)}."
+            f"{': ' if why else ''}{'; '.join(why)}; --intensity tells one."
         )
         yield {"code": "intensity", "message": sentence}
     if len({span["basis"] for span in used["spans"]} - {None}) > 1:

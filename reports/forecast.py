@@ -10,7 +10,8 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from greenrun.intensity import exchange, window
-from greenrun.reports import terminal, units
+from greenrun.intensity.model import TITLES
+from greenrun.reports import origin, terminal, units
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -22,20 +23,12 @@ if TYPE_CHECKING:
 WIDTH = 80
 CHART_HOURS = 24
 _ROWS = 6
-_COLUMNS_PER_HOUR = 3
-_COLUMN = timedelta(hours=1) / _COLUMNS_PER_HOUR
+_COLUMNS_PER_HOUR = 3  # at most; fewer where the terminal is narrow
 _MARGIN = 8  # columns left of the chart
+_HOUR = timedelta(hours=1)
 _SECOND = timedelta(seconds=1)
-_LABEL_HOURS = 3  # between two times below the chart
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _ASCII = " .:#"
-
-_TITLES = {
-    "electricitymaps": "Electricity Maps",
-    "neso": "NESO",
-    "energidata": "Energi Data Service",
-    "energycharts": "Energy-Charts",
-}
 
 
 class Outlook(NamedTuple):
@@ -48,28 +41,27 @@ class Outlook(NamedTuple):
     forecast_passed: Sequence[Passed]
 
 
-def outlook(told: Outlook, at: datetime, zone: tzinfo | None, *, blocks: bool) -> str:
+def outlook(told: Outlook, at: datetime, zone: tzinfo | None, *, blocks: bool, width: int = WIDTH) -> str:
     """Tell the intensity at the moment `at` and for the day after it, with a chart where there is a forecast.
 
     `blocks`: the chart may be drawn with block characters, else with ASCII.
     """
-    lines = [f"Carbon intensity of {where(told.place)}"]
+    rows: list[tuple[str, str]] = []
     if told.now is None:
-        lines += _entry("now", "unknown")
+        rows.append(("now", "unknown"))
     else:
-        lines += _entry("now", _figure(told.now, at, zone))
-    for text in reasons(told.now_passed):
-        lines += _entry("passed over", text)
-    until = at + timedelta(hours=CHART_HOURS)
+        rows += [("now", _figure(told.now, at, zone)), ("source", _provenance(told.now, at, zone))]
+    rows += [("passed over", text) for text in reasons(told.now_passed)]
+    until = at + CHART_HOURS * _HOUR
     coming = [span for span in told.forecast if _overlap(span, at, until)]
+    drawn: list[str] = []
     if coming:
-        lines += ["", *_entry("next 24 h", _extremes(coming, at, until, zone))]
-        lines += ["", *chart(coming, at, zone, blocks=blocks)]
+        rows += [("next 24 h", _extremes(coming, at, until, zone)), ("source", _provenance(coming[0], at, zone))]
+        drawn = ["", *chart(coming, at, zone, blocks=blocks, width=width)]
     else:
-        lines += _entry("next 24 h", "no forecast")
-        for text in reasons(one for one in told.forecast_passed if one not in told.now_passed):
-            lines += _entry("", text)
-    return _text(lines)
+        rows.append(("next 24 h", "no forecast"))
+        rows += [("", text) for text in reasons(one for one in told.forecast_passed if one not in told.now_passed)]
+    return _text([f"Carbon intensity of {where(told.place)}", *_entries(rows, width), *drawn])
 
 
 def outlook_document(told: Outlook) -> dict[str, Any]:
@@ -93,24 +85,25 @@ class Job(NamedTuple):
     deadline_utc: datetime
 
 
-def job(told: Job, zone: tzinfo | None) -> str:
+def job(told: Job, zone: tzinfo | None, *, width: int = WIDTH) -> str:
     """Tell when to start a job, what it saves, and what that is known from."""
     plan, now = told.plan, told.asked_utc
     best = plan.best
     seconds = (best.end_utc - best.start_utc).total_seconds()
-    lines = _entry("start", f"{start(plan, now, zone)}, for {length(seconds)}, in {where(told.place)}")
-    lines += _entry("then", f"{_grams(best.grams_per_kwh)} in the mean over the job")
+    rows = [("start", f"{start(plan, now, zone)}, for {length(seconds)}, in {where(told.place)}")]
+    figure = f"{_grams(best.grams_per_kwh)} {_sure(told.source)}"
+    rows.append(("forecast", ", ".join(filter(None, (figure, "the mean over the job", _counted(told.source))))))
     if plan.now_grams_per_kwh is None:
-        lines += _entry("now", "not in the forecast, so the saving is unknown")
+        rows.append(("saving", "unknown, because the forecast does not begin with now"))
     elif best.start_utc > now:
-        lines += _entry("now", _grams(plan.now_grams_per_kwh))
-        lines += _entry("saving", f"{saving(plan)} of the CO2e of starting now")
+        rows.append(("saving", f"{saving(plan)} of the CO2e of starting now, at {_grams(plan.now_grams_per_kwh)}"))
     else:
-        lines += _entry("saving", "no saving by waiting")
-    lines += _entry("forecast", ", ".join((_sure(told.source), *_provenance(told.source, now, zone))))
+        rows.append(("saving", "none by waiting: now is the greenest time"))
     if plan.until_utc < told.deadline_utc:
-        lines += _entry("", f"the forecast ends at {clock(plan.until_utc, now, zone)}, only until then was looked")
-    return _text(lines)
+        ends = clock(plan.until_utc, now, zone)
+        rows.append(("searched", f"until {ends}, where the forecast ends; the deadline is later"))
+    rows.append(("source", _provenance(told.source, now, zone)))
+    return _text(_entries(rows, width))
 
 
 def job_document(told: Job) -> dict[str, Any]:
@@ -163,6 +156,8 @@ def no_plan(
     """Say why nothing could be planned, as the beginning of a sentence without its full stop."""
     if not spans:
         failed = [one for one in passed if one.cause != "absent"]  # what is not meant for this place is no news then
+        if not failed and place.country is None and place.zone is None:
+            return "there is no forecast, because the place is unknown (--zone or --country tells it)"
         why = "; ".join(reasons(failed or passed))
         return plain(f"there is no forecast for {where(place)}" + (f": {why}" if why else ""))
     source, job_length, until = spans[0].source, length(duration_seconds), window.end(spans)
@@ -201,19 +196,23 @@ def reasons(passed: Iterable[Passed]) -> Iterator[str]:
     """Tell why links were passed over, those with the same reason together."""
     links: dict[str, list[str]] = {}
     for one in passed:
-        links.setdefault(one.reason, []).append(_TITLES.get(one.link, one.link))
+        links.setdefault(one.reason, []).append(TITLES.get(one.link, one.link))
     return (f"{', '.join(dict.fromkeys(names))}: {reason}" for reason, names in links.items())
 
 
-def chart(spans: Sequence[Intensity], at: datetime, zone: tzinfo | None, *, blocks: bool) -> list[str]:
-    """Draw the 24 hours from the hour of `at` on: columns from 0 to the highest, each a third of an hour.
+def chart(
+    spans: Sequence[Intensity], at: datetime, zone: tzinfo | None, *, blocks: bool, width: int = WIDTH
+) -> list[str]:
+    """Draw the 24 hours from the hour of `at` on: columns from 0 to the highest, three an hour or as many as fit.
 
     Where the forecast has a gap nothing stands; where it has a figure something does, be it 0.
     """
+    per_hour = min(max(1, (width - _MARGIN) // CHART_HOURS), _COLUMNS_PER_HOUR)
+    step = _HOUR / per_hour
     begin = at.astimezone(zone).replace(minute=0, second=0, microsecond=0)
-    moments = [_later(begin, index * _COLUMN, zone) for index in range(CHART_HOURS * _COLUMNS_PER_HOUR)]
+    moments = [_later(begin, index * step, zone) for index in range(CHART_HOURS * per_hour)]
     # A forecast begins with now; what is left of its first step stands for what has gone of the hour.
-    levels = [_level(spans, max(moment, at), max(moment + _COLUMN, at + _SECOND)) for moment in moments]
+    levels = [_level(spans, max(moment, at), max(moment + step, at + _SECOND)) for moment in moments]
     top = max((level for level in levels if level is not None), default=0.0)
     glyphs = _BLOCKS if blocks else _ASCII
     steps = len(glyphs) - 1
@@ -223,24 +222,20 @@ def chart(spans: Sequence[Intensity], at: datetime, zone: tzinfo | None, *, bloc
         label = {_ROWS - 1: top, _ROWS // 2 - 1: top / 2}.get(row)
         cells = "".join(glyphs[min(max(height - row * steps, 0), steps)] for height in heights)
         lines.append(f"{'' if label is None else units.digits(label, 3):>{_MARGIN - 1}}|{cells}".rstrip())
-    return [*lines, _axis(moments), _times(moments)]
+    return [*lines, *_axis(moments, per_hour)]
 
 
-def _axis(moments: list[datetime]) -> str:
-    return f"{'0':>{_MARGIN - 1}}+" + "".join("+" if _is_labelled(moment) else "-" for moment in moments)
-
-
-def _times(moments: list[datetime]) -> str:
-    line = " g/kWh"
+def _axis(moments: list[datetime], per_hour: int) -> list[str]:
+    """Draw the line at 0, and below it the times; one takes five columns."""
+    each_hours = 3 if per_hour > 1 else 6
+    line, times = f"{'0':>{_MARGIN - 1}}+", " g/kWh"
     for index, moment in enumerate(moments):
+        labelled = moment.hour % each_hours == 0 and moment.minute < 60 // per_hour
+        line += "+" if labelled else "-"
         text = moment.strftime("%H:%M")
-        if _is_labelled(moment) and _MARGIN + index + len(text) <= WIDTH:
-            line = line.ljust(_MARGIN + index) + text
-    return line
-
-
-def _is_labelled(moment: datetime) -> bool:
-    return moment.hour % _LABEL_HOURS == 0 and moment.minute < 60 // _COLUMNS_PER_HOUR
+        if labelled and index + len(text) <= len(moments):
+            times = times.ljust(_MARGIN + index) + text
+    return [line, times]
 
 
 def _later(moment: datetime, by: timedelta, zone: tzinfo | None) -> datetime:
@@ -273,7 +268,7 @@ def _extremes(spans: Sequence[Intensity], at: datetime, until: datetime, zone: t
         said("lowest", lowest),
         said("highest", highest),
         _sure(highest),
-        *_provenance(spans[0], at, zone),
+        _counted(highest),
         f"the forecast ends at {clock(ends, at, zone)}" if ends < until else "",
         f"hours of local time ({at.astimezone(zone):%Z})",
     ]
@@ -281,28 +276,30 @@ def _extremes(spans: Sequence[Intensity], at: datetime, until: datetime, zone: t
 
 
 def _figure(span: Intensity, at: datetime, zone: tzinfo | None) -> str:
-    holds = None
+    """Tell a figure with how sure it is, when it holds, and what it counts; a year's average is no figure of now."""
+    holds = "yearly average" if span.link in origin.YEARLY else ""
     if span.from_utc and span.to_utc:
         holds = f"from {clock(span.from_utc, at, zone)} to {clock(span.to_utc, at, zone)}"
-    parts = [
-        f"{_grams(span.grams_per_kwh)} {_sure(span)}",
-        holds,
-        "estimated" if span.estimated else None,
-        *_provenance(span, at, zone),
-    ]
+    sure = "" if span.link == "told" else f" {_sure(span)}"
+    parts = [f"{_grams(span.grams_per_kwh)}{sure}", holds, "estimated" if span.estimated else "", _counted(span)]
     return ", ".join(filter(None, parts))
 
 
-def _provenance(span: Intensity, at: datetime, zone: tzinfo | None) -> list[str]:
-    """Say what a span counts and where it came from."""
+def _counted(span: Intensity) -> str:
+    """Say what a span counts."""
+    basis = span.basis and f"{span.basis} emissions"
+    return " of ".join(filter(None, (basis, str(span.year) if span.year else None)))
+
+
+def _provenance(span: Intensity, at: datetime, zone: tzinfo | None) -> str:
+    """Say where a span came from, and what there is to know of it."""
     known = (
-        " of ".join(filter(None, (span.basis and f"{span.basis} emissions", str(span.year) if span.year else None))),
         span.source,
         span.zone and f"zone {span.zone}",
         span.note,
-        span.fetched_utc and f"fetched at {clock(span.fetched_utc, at, zone)}",
+        f"fetched at {clock(span.fetched_utc, at, zone)}" if span.fetched_utc else "",
     )
-    return [text for text in known if text]
+    return ", ".join(filter(None, known))
 
 
 def _sure(span: Intensity) -> str:
@@ -313,8 +310,8 @@ def _grams(grams_per_kwh: float) -> str:
     return f"{units.digits(grams_per_kwh, 3)}{units.NO_BREAK}g/kWh"
 
 
-def _entry(label: str, text: str) -> list[str]:
-    return terminal.entry(label, text, WIDTH).splitlines()
+def _entries(rows: Iterable[tuple[str, str]], width: int) -> list[str]:
+    return [line for label, text in rows for line in terminal.entry(label, text, width).splitlines()]
 
 
 def _text(lines: list[str]) -> str:

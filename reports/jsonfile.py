@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from greenrun.reports.record import Record
 
 
+# JSON leaves these as they are, and a terminal may obey them: DEL and the second set of control characters.
+_ESCAPED = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
+
+
 def render(record: Record) -> str:
     """Give the record as indented JSON with a newline at its end. Raises ValueError where a number is not finite."""
-    return json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False).translate(_ESCAPED) + "\n"

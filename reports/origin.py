@@ -20,7 +20,9 @@ _SWING = 1.25
 _MOST_NOTES = 3
 """More of them fill the screen; the record has them all."""
 
-_TABLES = ("region table", "country table")
+YEARLY = ("region table", "country table", "world")
+"""The links that give yearly averages, and need no network."""
+
 _HOUR = timedelta(hours=1)
 
 
@@ -59,8 +61,7 @@ def _parts(used: IntensityUsed, grams_per_kwh: float) -> Iterator[str | None]:
         yield used["source"]
         yield used["note"]
         return
-    yield from _made_of(used)
-    yield used["how"] if used["country"] else None
+    yield _made_of(used)
     yield _notes(spans)
     if used["link"] == "world":
         yield next((passed["reason"] for passed in used["passed_over"] if passed["link"] == "country table"), None)
@@ -70,24 +71,25 @@ def _parts(used: IntensityUsed, grams_per_kwh: float) -> Iterator[str | None]:
     yield used["source"]
 
 
-def _made_of(used: IntensityUsed) -> Iterator[str | None]:
-    """Tell how many hours a service has told of, and what stands in for the rest."""
+def _made_of(used: IntensityUsed) -> str:
+    """Tell how many hours a service has told of, and what stands in for the rest, where, and how the place is known."""
     asked = [span for span in used["spans"] if span["fetched_at"]]
     rest = [span for span in used["spans"] if not span["fetched_at"]]
     mean = _mean(used["spans"])
+    how = f" ({used['how']})" if used["country"] else ""
     if not asked:
-        yield f"{mean} over the run" if mean else None
         place = used["zone"] or used["country"]
-        yield f"yearly average of {place}" if place and used["link"] in _TABLES else place
-        return
+        average = f"yearly average of {place}" if place and used["link"] in YEARLY else place
+        return ", ".join(filter(None, (mean and f"{mean} over the run", average and f"{average}{how}")))
     touched = hours(asked)
-    yield f"{mean}{' over ' if mean else ''}{_count(len(touched))} of {_place(asked)}"
+    parts = [f"{mean}{' over ' if mean else ''}{_count(len(touched))} of {_place(asked)}{how}"]
     estimated = len(hours([span for span in asked if span["estimated"]]))
     if estimated:
-        yield "estimated" if estimated == len(touched) else f"{estimated} of them estimated"
+        parts.append("estimated" if estimated == len(touched) else f"{estimated} of them estimated")
     if rest:
         seconds = sum((parse_utc(span["to"]) - parse_utc(span["from"])).total_seconds() for span in rest)
-        yield f"and for {units.duration(seconds)} the yearly average of {_place(rest)}"
+        parts.append(f"and for {units.duration(seconds)} the yearly average of {_place(rest)}")
+    return ", ".join(parts)
 
 
 def _mean(spans: Sequence[Span]) -> str:

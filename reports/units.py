@@ -43,9 +43,10 @@ def percent(value: float) -> str:
 
 
 def interval(low: str, high: str) -> str:
-    """Write the ends of an interval; the unit once, where both have the same, and none with a 0."""
-    number, _, unit = low.partition(NO_BREAK)
-    return f"{number if number == '0' or high.endswith(NO_BREAK + unit) else low} to {high}"
+    """Write the ends of an interval; the unit once, where both have the same one, and none with a 0."""
+    number, *low_units = low.split(NO_BREAK)
+    once = number == "0" or (len(low_units) == 1 and low_units == high.split(NO_BREAK)[1:])
+    return f"{number if once else low} to {high}"
 
 
 def digits(value: float, count: int) -> str:

@@ -37,6 +37,10 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _LARGEST_NUMBER
 
 
+def _is_amount(value: Any) -> bool:
+    return _is_number(value) and value >= 0
+
+
 def _is_seconds(value: Any) -> bool:
     """Tell whether it is a time since the start of the run, or a step of a clock."""
     return _is_number(value) and abs(value) <= _LONGEST_SECONDS
@@ -103,6 +107,7 @@ def _is_pair(value: Any) -> bool:
     return _list_of(_is_number)(value) and len(value) == 2
 
 
+_is_basis = _one_of("lifecycle", "direct")
 _is_devices = _list_of(
     _object(
         id=_is_text,
@@ -110,7 +115,7 @@ _is_devices = _list_of(
         name=_is_text,
         source=_is_text,
         method=_one_of("counter", "power", "estimate"),
-        uncertainty_percent=_is_number,
+        uncertainty_percent=_is_amount,
         counted=_is_flag,
         trusted=_is_flag,
         max_watts=_is_number,
@@ -140,10 +145,10 @@ _EVENTS: dict[str, dict[str, _Check]] = {
         "output": _if_there(_is_table_of_text),
         "config": _if_there(
             _object(
-                pue=_if_there(_is_number),
+                pue=_if_there(_is_amount),
                 country=_if_there(_is_text),
                 zone=_if_there(_is_text),
-                basis=_if_there(_is_text),
+                basis=_if_there(_is_basis),
             )
         ),
         "utc": _is_utc,
@@ -178,13 +183,13 @@ _EVENTS: dict[str, dict[str, _Check]] = {
     "intensity": {
         "from_utc": _if_there(_is_utc),
         "to_utc": _if_there(_is_utc),
-        "grams_per_kwh": _or_null(_is_number),
+        "grams_per_kwh": _or_null(_is_amount),
         "source": _if_there(_is_text),
         "zone": _if_there(_is_text),
         "country": _if_there(_is_text),
         "year": _if_there(_is_whole),
-        "basis": _if_there(_is_text),
-        "uncertainty_percent": _if_there(_is_number),
+        "basis": _if_there(_is_basis),
+        "uncertainty_percent": _if_there(_is_amount),
         "note": _if_there(_is_text),
         "how": _or_null(_is_text),
         "link": _if_there(_is_text),

@@ -86,7 +86,7 @@ def test_the_licences_are_shipped(dist: Path) -> None:
     with zipfile.ZipFile(only(dist, "*.whl")) as wheel:
         licences = {name.partition("/licenses/")[2] for name in wheel.namelist() if "/licenses/" in name}
     data = ("intensity/data", "intensity/data/electricitymaps", "sampler/data")
-    assert licences == {"LICENSE", *(f"{folder}/README.md" for folder in data)}
+    assert licences == {"LICENSE", "sampler/data/Apache-2.0.txt", *(f"{folder}/README.md" for folder in data)}
 
 
 def test_the_wheel_works_alone(dist: Path, tmp_path: Path) -> None:

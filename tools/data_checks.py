@@ -86,9 +86,7 @@ def _rows_are_whole(tables: dict[str, list[Cells]]) -> Iterator[str]:
             missing = [column for column in ("year", "basis", "accounting", "licence", "source") if not row[column]]
             if missing:
                 yield f"{name}: {key} has no {' and no '.join(missing)}"
-            elif row["basis"] not in {COUNTRIES: ("lifecycle",), DIRECT: ("direct",)}.get(
-                name, ("lifecycle", "direct")
-            ):
+            elif row["basis"] not in BASES[name]:
                 yield f"{name}: {key} is of the basis {row['basis']}"
             elif not 2000 <= int(row["year"]) <= 2100:
                 yield f"{name}: {key} is of the year {row['year']}"
@@ -170,9 +168,7 @@ def _crosscheck(tables: dict[str, list[Cells]], others: list[Cells]) -> Iterator
     ours = {row["iso2"]: float(row["gco2e_per_kwh"]) for row in tables[COUNTRIES]}
     for row in others:
         code = row["iso2"]
-        figures = sorted(
-            float(row[name]) for name in ("electricitymaps_2025", "carbontracker_2.4.7", "codecarbon_3.3.2")
-        )
+        figures = sorted(float(row[name]) for name in CROSSCHECK_SOURCES)
         span = max(figures[-1] - figures[0], LEAST_SPREAD * figures[1])
         low, high = figures[0] - span, figures[-1] + span
         if code not in ours or not low <= ours[code] <= high:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import select
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
@@ -56,19 +60,30 @@ class Log:
 class Run:
     """One run's Hourly, with the clock and the services that it sees."""
 
-    def __init__(self, services: Services, **settings: Any) -> None:
+    def __init__(
+        self,
+        services: Services,
+        *,
+        earlier: list[dict[str, Any]] | None = None,
+        patience_seconds: float = 21.0,
+        now: datetime = BEGIN,
+        keep: bool = True,
+        **settings: Any,
+    ) -> None:
+        """`earlier`: the log of a sampler before it; `keep`: whether there is a cache."""
         self.services = services
         self.log = Log()
         self.poll = select.poll()
-        self.now = BEGIN
-        config = Config(
-            electricitymaps_url=services.url, zone="DK-DK1", place_from="--zone", cloud_metadata=False, **settings
-        )
-        self.hourly = Hourly(self.log, config, BEGIN.timestamp(), now=lambda: self.now)
+        self.now = now
+        if not keep:
+            os.environ["XDG_CACHE_HOME"] = "/proc/none"
+        urls = dict.fromkeys(("electricitymaps_url", "energycharts_url"), services.url)
+        told = {"zone": "DK-DK1", "place_from": "--zone", "cloud_metadata": False, **urls, **settings}
+        self.hourly = Hourly(self.log, Config(**told), BEGIN.timestamp(), lambda: self.now, patience_seconds)
         services.now = BEGIN
         self.hourly.prepare()
-        self.hourly.look_in_cache()
-        self.hourly.begin(self.poll)
+        self.hourly.look_around()
+        self.hourly.begin(self.poll, earlier or ())
 
     def at(self, moment: datetime) -> None:
         """Move the clock there, and let what is asked then be answered."""
@@ -167,6 +182,27 @@ def test_a_service_that_comes_back_fills_what_was_missing(services: Services) ->
         assert run.log.grams_at(moment) == truth(services, moment)
 
 
+def test_a_service_that_failed_is_asked_again_before_the_hour_is_over(services: Services) -> None:
+    """A run of half an hour is not to go without because of one bad moment."""
+    services.misbehave("", "503")
+    run = Run(services)
+    run.at(BEGIN)
+    services.behave()
+    run.at(BEGIN + timedelta(minutes=6))
+    assert run.log.grams_at(BEGIN) == truth(services, BEGIN)
+
+
+def test_a_run_offline_takes_an_old_answer_before_a_table(services: Services) -> None:
+    """Fetched two hours before it began: held on, as an estimate, and nobody complains of what was asked for."""
+    Run(services).at(BEGIN)
+    later = BEGIN + 2 * HOUR
+    run = Run(services, offline=True, now=later)
+    run.at(later)
+    assert run.log.grams_at(later) == truth(services, BEGIN)
+    assert run.log.events[-1]["link"] == "stale cache"
+    assert not run.log.warnings
+
+
 def test_an_end_just_after_the_hour_asks_once_more(services: Services) -> None:
     """The new hour has not been asked for yet when the run ends in its first minute: it is, then."""
     run = Run(services)
@@ -198,3 +234,106 @@ def test_a_day_offline_uses_what_the_cache_has_and_asks_nobody(services: Service
     run.end(BEGIN + HOUR)
     assert run.log.grams_at(BEGIN + timedelta(minutes=1)) == truth(services, BEGIN)
     assert len(services.requests) == 1
+
+
+def fetcher() -> int:
+    """Give the child of this process that asks."""
+    with open(f"/proc/self/task/{os.getpid()}/children") as file:
+        (pid,) = file.read().split()
+    return int(pid)
+
+
+def test_a_process_that_asks_and_hangs_is_given_up(services: Services) -> None:
+    """Stopped, it hears no alarm: it is killed and told of, and the next one answers."""
+    run = Run(services, patience_seconds=0.5)
+    run.hourly.tick()
+    stopped = fetcher()
+    os.kill(stopped, signal.SIGSTOP)
+    time.sleep(0.6)
+    run.hourly.tick()
+    assert run.hourly.descriptor is None
+    assert not os.path.exists(f"/proc/{stopped}")
+    assert "the process that asks hangs" in run.log.warnings[0]
+    run.at(BEGIN + HOUR)
+    assert run.log.grams_at(BEGIN) == truth(services, BEGIN)
+
+
+def test_a_service_that_comes_back_counts_again(services: Services) -> None:
+    """Another stood in for it and told the same hour otherwise: the first one's figure is logged once more."""
+    run = Run(services, zone=None, country="DE")
+    run.at(BEGIN)
+    assert run.log.grams_at(BEGIN) == truth(services, BEGIN)
+    first = services.grams
+    services.misbehave("carbon-intensity", "503")
+    services.grams = lambda hour: 9.0
+    run.at(BEGIN + HOUR)
+    assert run.log.grams_at(BEGIN) == 9.0
+    services.behave()
+    services.grams = first
+    run.at(BEGIN + 2 * HOUR)
+    assert run.log.grams_at(BEGIN) == truth(services, BEGIN)
+
+
+def test_a_clock_that_is_set_back_does_not_stop_the_asking(services: Services) -> None:
+    """What was due tomorrow is due now; the run seems to have begun in the future, and the present has its figure."""
+    run = Run(services)
+    run.at(BEGIN)
+    before = BEGIN - 20 * HOUR
+    run.at(before)
+    assert len(services.requests) == 2
+    assert run.hourly.grams_per_kwh == truth(services, before)
+
+
+def test_a_second_sampler_knows_what_the_first_one_logged(services: Services) -> None:
+    """It goes on from there where nobody answers any more, and complains no second time."""
+    run = Run(services, keep=False)
+    run.at(BEGIN)
+    services.misbehave("", "503")
+    run.at(BEGIN + HOUR)
+    assert len(run.log.warnings) == 1
+    second = Run(services, earlier=run.log.events, keep=False)
+    assert second.hourly.grams_per_kwh == truth(services, BEGIN)
+    second.end(BEGIN + 3 * HOUR)
+    assert second.log.grams_at(BEGIN + 2 * HOUR) == truth(services, BEGIN)
+    assert second.log.warnings == []
+
+
+def test_a_second_sampler_lives_where_no_table_has_a_figure(services: Services) -> None:
+    """The first one has logged an intensity that is none."""
+    direct = {"zone": None, "country": "BR", "basis": "direct", "offline": True}
+    run = Run(services, **direct)
+    assert [event["grams_per_kwh"] for event in run.log.events] == [None] * len(run.log.events)
+    second = Run(services, earlier=run.log.events, **direct)
+    second.end(BEGIN + HOUR)
+    assert second.hourly.grams_per_kwh is None
+
+
+def test_a_service_that_is_left_alone_needs_no_process(services: Services) -> None:
+    """Another run was refused a moment ago: that is read in the cache, and told."""
+    services.misbehave("", "503")
+    Run(services).at(BEGIN)
+    second = Run(services)
+    second.hourly.tick()
+    assert second.hourly.descriptor is None
+    assert "503" in second.log.warnings[0]
+    assert len(services.requests) == 1
+
+
+def test_a_run_that_can_ask_nobody_starts_nothing(tmp_path: Path) -> None:
+    """No token, and no service without one for the place: no process, and no library for requests."""
+    code = (
+        "import os, select, sys\n"
+        "from greenrun.cli.config import Config\n"
+        "from greenrun.cli.hourly import Hourly\n"
+        "class Log:\n"
+        "    def write(self, *_, **fields): pass\n"
+        "    def warn(self, code, message): print(message)\n"
+        "hourly = Hourly(Log(), Config(country='US', place_from='--country'), 0.0)\n"
+        "hourly.prepare(); hourly.look_around(); hourly.begin(select.poll()); hourly.tick()\n"
+        "assert hourly.descriptor is None\n"
+        "assert hourly.grams_per_kwh\n"
+        "print('httpx' in sys.modules, open(f'/proc/self/task/{os.getpid()}/children').read())\n"
+    )
+    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert (done.stdout.split(), done.stderr) == (["False"], "")

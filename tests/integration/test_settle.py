@@ -214,7 +214,7 @@ def test_a_service_that_fails_changes_nothing(greenrun: Greenrun, services: Serv
     once = files(past.write())
     done = settle(greenrun, services, past.path)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("greenrun: nothing was settled: electricitymaps: ")
+    assert done.stderr.startswith("greenrun: nothing was settled: Electricity Maps: ")
     assert done.stderr.count("\n") == 1
     assert files(past.path) == once
 
@@ -227,7 +227,7 @@ def test_another_service_in_its_place(greenrun: Greenrun, services: Services, tm
     assert done.returncode == 0
     words = " ".join(done.stdout.partition("  settled     ")[2].split())
     assert words.startswith("7 hours; CO2e ")
-    assert "; electricitymaps: " in words
+    assert "; Electricity Maps: " in words
     links = [span["link"] for span in record(past.path)["intensity"]["spans"]]
     assert links == ["electricitymaps"] * MEASURED + ["energycharts"] * 7
 
@@ -342,7 +342,7 @@ def test_one_basis_a_run(greenrun: Greenrun, services: Services, tmp_path: Path)
     once = files(past.write())
     done = settle(greenrun, services, past.path, GREENRUN_ELECTRICITYMAPS_TOKEN="")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "energycharts: its figures fit lifecycle emissions" in done.stderr
+    assert "Energy-Charts: its figures fit lifecycle emissions" in done.stderr
     assert (files(past.path), services.requests) == (once, [])
 
 

@@ -110,6 +110,49 @@ def test_no_figure_of_any_kind_is_status_1(greenrun: Greenrun, services: Service
     assert (told.returncode, "  now         unknown" in told.stdout) == (1, True)
 
 
+def test_the_place_may_be_told_as_everywhere(greenrun: Greenrun, services: Services) -> None:
+    """By --zone and --country, or as ZONE, but once."""
+    told = greenrun("intensity", "--zone", "dk-dk2", env=online(services))
+    assert told.stdout.startswith("Carbon intensity of DK-DK2 (--zone)\n  now         320 g/kWh")
+    told = greenrun("intensity", "--zone", "DK-DK2", "DK-DK1", env=online(services))
+    assert (told.returncode, told.stdout) == (125, "")
+    assert told.stderr == "greenrun: the place must be told once, either as DK-DK1 or by --country and --zone\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("intensity", "dk1"), "not 'dk1' (DK-DK1 is the nearest)\n"),
+        (("when", "--duration", "1h", "--deadline", "2h", "--zone", "dk1"), "such as DK-DK1 (DK-DK1 is the nearest), "),
+        (("--zone", "cal-ciso", "true"), " (US-CAL-CISO is the nearest), not 'cal-ciso'\n"),
+    ],
+)
+def test_a_zone_that_is_nearly_right(greenrun: Greenrun, services: Services, words: tuple[str, ...], hint: str) -> None:
+    """The nearest one that is known is named."""
+    told = greenrun(*words, env=online(services))
+    assert (told.returncode, told.stdout) == (125, "")
+    assert hint in told.stderr
+
+
+def test_in_a_narrow_terminal_nothing_wraps(greenrun: Greenrun, services: Services) -> None:
+    """At 60 columns the chart and the words have 60."""
+    command = [ENTRY, "intensity"]
+    terminal = pexpect.spawn(
+        command[0],
+        command[1:],
+        env=greenrun.environment(online(services)),
+        cwd=greenrun.cwd,
+        encoding="utf-8",
+        dimensions=(40, 60),
+        timeout=20,
+    )
+    lines = terminal.read().splitlines()
+    terminal.close()
+    assert terminal.exitstatus == 0
+    assert "    400|██" in "\n".join(lines)
+    assert max(map(len, lines)) <= 60
+
+
 def test_a_place_that_is_none_is_a_mistake(greenrun: Greenrun, services: Services) -> None:
     """Told as such, and nobody is asked."""
     told = greenrun("intensity", "Atlantis", env=online(services))
@@ -130,13 +173,12 @@ def test_when_in_words(greenrun: Greenrun, services: Services) -> None:
     lines = told.stdout.splitlines()
     assert lines[0].startswith("  start       ")
     assert " CET, in " in lines[0] or " CEST, in " in lines[0]
-    assert lines[1:4] == [
-        "  then        40.0 g/kWh in the mean over the job",
-        "  now         400 g/kWh",
-        "  saving      90 % of the CO2e of starting now",
+    assert lines[1:3] == [
+        "  forecast    40.0 g/kWh +-30 %, the mean over the job, lifecycle emissions",
+        "  saving      90 % of the CO2e of starting now, at 400 g/kWh",
     ]
-    assert "Electricity Maps" in lines[4]
-    assert "only until then" not in told.stdout
+    assert lines[3].startswith("  source      Electricity Maps, zone DK-DK1, ")
+    assert "searched" not in told.stdout
 
 
 def test_when_as_a_document(greenrun: Greenrun, services: Services) -> None:
@@ -163,7 +205,7 @@ def test_when_the_forecast_ends_before_the_deadline(greenrun: Greenrun, services
     """It says how far was looked."""
     told = greenrun("when", "--duration", "1h", "--deadline", "9d", env=online(services))
     assert told.returncode == 0
-    assert "only until then was looked" in " ".join(told.stdout.split())
+    assert ", where the forecast ends; the deadline is later" in " ".join(told.stdout.split())
 
 
 @pytest.mark.parametrize(
@@ -209,7 +251,7 @@ def test_when_offline_has_no_forecast_but_a_cached_one(greenrun: Greenrun, servi
             "--duration must be no longer than --deadline, which is 2h, not '3h'",
         ),
         (["--duration", "3", "--deadline", "2h"], "--duration must be a duration, with its unit"),
-        (["--duration", "3h"], "missing option '--deadline'"),
+        (["--duration", "3h"], "--deadline TIME must be told: when it must be over"),
     ],
 )
 def test_a_mistake_in_when(greenrun: Greenrun, services: Services, words: list[str], sentence: str) -> None:
@@ -266,8 +308,8 @@ def test_without_a_forecast_the_command_starts_at_once(greenrun: Greenrun, servi
     told = greenrun("--start", "greenest", "--deadline", "12h", "sh", "-c", "exit 4", env=online(services))
     assert told.returncode == 4
     first = told.stderr.splitlines()[0]
-    assert first.startswith("greenrun: there is no forecast for DK-DK1 (GREENRUN_ZONE): Electricity Maps: ")
-    assert first.endswith("; the command starts at once.")
+    why = "there is no forecast for DK-DK1 (GREENRUN_ZONE): Electricity Maps: "
+    assert first.startswith(f"greenrun: the command starts at once: {why}")
 
 
 def test_start_now_asks_nobody_before_the_command(greenrun: Greenrun, services: Services) -> None:

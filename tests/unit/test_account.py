@@ -233,6 +233,15 @@ def test_steps_of_a_reading_count_most_in_short_runs() -> None:
     assert long["devices"][0]["uncertainty_percent"] == pytest.approx(50.1)
 
 
+def test_an_energy_that_reads_as_nothing_is_not_sure() -> None:
+    """0 J from an estimate with steps of 3.6 J may be 3.6 J: at 100 g/kWh up to 0.1 mg."""
+    entry = device("cpu", method="estimate", percent=50.0, resolution_joules=3.6)
+    samples = [sample(0.0, 0.0), sample(2.0, 0.0)]
+    record = account([start(entry), intensity(100.0), spawned(0.0), *samples, exited(2.0)])
+    assert (record["co2e_grams"], record["co2e_low_grams"]) == (0.0, 0.0)
+    assert record["co2e_high_grams"] == pytest.approx(1e-4, rel=1e-12)
+
+
 def test_a_log_that_ends_before_the_command() -> None:
     """The sampler was killed early: whether a command ran nobody knows, so the run is partial and tells no figure."""
     record = account([start(CPU), sample(0.0, 0.0), sample(0.2, 3.0)])

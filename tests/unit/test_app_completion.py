@@ -45,6 +45,18 @@ def offered(greenrun: Greenrun, line: str, **env: str) -> set[str]:
         ("greenrun ./tra", {"file,./tra"}),
         ("greenrun -- --l", set()),
         ("greenrun --nope --l", set()),
+        ("greenrun --st", {"plain,--start"}),
+        ("greenrun --start ", {"plain,greenest", "plain,now"}),
+        ("greenrun --basis d", {"plain,direct"}),
+        ("greenrun --zone dk-d", {"plain,DK-DK1", "plain,DK-DK2"}),
+        ("greenrun intensity --ba", {"plain,--basis"}),
+        ("greenrun intensity --basis ", {"plain,lifecycle", "plain,direct"}),
+        ("greenrun intensity GB-", {"plain,GB-NIR", "plain,GB-ORK"}),
+        ("greenrun when --format s", {"plain,slurm"}),
+        ("greenrun when --deadline 3", set()),
+        ("greenrun when x", set()),
+        ("greenrun report gr", {"file,gr"}),
+        ("greenrun report --json gr", {"file,gr"}),
     ],
 )
 def test_what_is_offered(greenrun: Greenrun, line: str, answers: set[str]) -> None:

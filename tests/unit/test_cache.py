@@ -225,6 +225,40 @@ def test_nobody_is_asked_who_may_not_be(directory: str) -> None:
     assert (grams(old), old.failure) == ([50.0], nothing.failure)
 
 
+def test_who_only_looks_sees_that_a_call_has_just_failed(directory: str) -> None:
+    """So nobody starts a process to learn it; once the failure holds no more, it says nothing."""
+    Cache(directory).ask(question(), NOW, lambda: Unavailable("out of service", "limited", 90.0))
+    seen = Cache(directory).ask(question(), NOW + timedelta(seconds=89), None).failure
+    assert seen is not None
+    assert seen.cause == "limited"
+    assert seen.reason.startswith("out of service (asked 89 s ago")
+    later = Cache(directory).ask(question(), NOW + timedelta(seconds=90), None).failure
+    assert later is not None
+    assert later.cause == "absent"
+
+
+def test_a_call_under_way_is_no_failure_for_who_only_looks(directory: str) -> None:
+    """It may be waited for; one that has taken too long may not."""
+    seen: list[Cached] = []
+
+    def request() -> list[Intensity]:
+        seen.extend(Cache(directory).ask(question(), NOW + timedelta(seconds=seconds), None) for seconds in (7, 9))
+        return [span(FULL)]
+
+    Cache(directory).ask(question(), NOW, request)
+    assert [one.failure and one.failure.cause for one in seen] == ["absent", "broken"]
+
+
+def test_what_a_killed_process_left_half_written_is_used_up(directory: str) -> None:
+    """However many are killed while they write, one file stays, until the next one writes."""
+    cache = Cache(directory)
+    cache.ask(question(), NOW, Request(span(FULL)))
+    (name,) = files(directory, ".json")
+    Path(directory, f"{name}.tmp").write_text("half")
+    cache.ask(question(), NOW + HOUR, Request(span(FULL + HOUR)))
+    assert files(directory, ".tmp") == []
+
+
 def test_spans_without_bounds_are_no_answer(directory: str) -> None:
     """They would hide every other one for ever."""
     cached = Cache(directory).ask(question(), NOW, Request(span(FULL)._replace(to_utc=None)))

@@ -52,7 +52,6 @@ class Stand:
         closed: Unavailable | None = None,
     ) -> None:
         self.link = link
-        self.title = link.title()
         self.address = f"https://{link}"
         self.answer: list[Intensity] | Unavailable = failing or [one._replace(link=link) for one in answer]
         self.asked: list[tuple[str, ...]] = []

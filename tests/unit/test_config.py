@@ -329,6 +329,45 @@ def test_a_project_has_no_clusters_and_names_no_service(places: Places) -> None:
         places.load(SLURM_CLUSTER_NAME="alpha")
 
 
+def test_a_project_lifts_no_rule_of_the_user_s_or_the_site_s(places: Places) -> None:
+    """Where they want no network and no command line in the record, a repository that nobody has read is no reason."""
+    places.site.write_text("offline = true\nno-command = true\n")
+    places.user.write_text("no-cloud-metadata = true\n")
+    places.project.write_text("offline = false\nno-command = false\nno-cloud-metadata = false\nquiet = true\n")
+    found = places.load()
+    assert (found.offline, found.record_command, found.cloud_metadata, found.quiet) == (True, False, False, True)
+    assert len(found.warnings) == 3
+    assert f"{places.project}: offline is ignored, because a project's file may not switch it off" in found.warnings
+    assert places.load(GREENRUN_OFFLINE="no").offline is False
+
+
+def test_a_user_lifts_a_rule_of_the_site_s_and_a_project_makes_one(places: Places) -> None:
+    """They are asked in their order; what nobody has switched on may be off in a project, too."""
+    places.site.write_text("quiet = true\n")
+    places.user.write_text("quiet = false\n")
+    places.project.write_text("quiet = false\noffline = true\nno-command = false\n")
+    found = places.load()
+    assert (found.quiet, found.offline, found.record_command, found.warnings) == (False, True, True, ())
+
+
+def test_a_table_without_a_name_is_no_cluster_s(places: Places) -> None:
+    """Outside of SLURM no cluster's table holds."""
+    places.site.write_text('[clusters.""]\npue = 1.7\n')
+    assert places.load().pue is None
+
+
+@pytest.mark.parametrize("url", ["https://ada:hunter2@api.example", "https://hunter2@api.example", "x?token=hunter2"])
+def test_a_password_in_an_address_is_refused_and_not_repeated(places: Places, url: str) -> None:
+    """The sentence may end in the log of a CI job."""
+    with pytest.raises(UserError, match="without a user or a query") as caught:
+        places.load(GREENRUN_NESO_URL=url)
+    assert "hunter2" not in str(caught.value)
+    places.user.write_text(f'electricitymaps-url = "{url}"\n')
+    with pytest.raises(UserError, match="without a user or a query") as caught:
+        places.load()
+    assert "hunter2" not in str(caught.value)
+
+
 def test_what_is_for_one_command_is_no_variable(places: Places) -> None:
     """A greenrun inside a job that waited for its hour must not wait again."""
     found = places.load(GREENRUN_START="greenest", GREENRUN_DEADLINE="12h")

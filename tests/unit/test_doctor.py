@@ -118,6 +118,26 @@ def test_place_carbon_and_log_directory(greenrun: Greenrun) -> None:
     assert os.listdir(greenrun.cwd) == ["taken"]
 
 
+def test_what_is_the_same_of_all_services_is_said_once(greenrun: Greenrun) -> None:
+    """Offline, or with a figure of one's own, none is asked; an unknown place says what would tell it."""
+    every = "Electricity Maps, NESO, Energi Data Service, Energy-Charts"
+    told = " ".join(greenrun("doctor", env={"GREENRUN_OFFLINE": "1", "TZ": "UTC"}).stdout.split())
+    assert f"live {every}: offline, so not asked carbon 4" in told
+    assert "place unknown (--country or --zone tells it)" in told
+    assert ", where no service answers (yearly average, the world average, lifecycle emissions of 2" in told
+    told = " ".join(greenrun("doctor", env={"GREENRUN_INTENSITY": "42"}).stdout.split())
+    assert f"live {every}: the intensity is told, so not asked" in told
+    assert "carbon 42.0 g CO2e per kWh (told by GREENRUN_INTENSITY, taken as exact) logs" in told
+
+
+def test_services_are_asked_one_after_the_other(greenrun: Greenrun) -> None:
+    """The first that a run asks, and those that it asks only where none before has answered."""
+    environment = {"GREENRUN_COUNTRY": "DE", "GREENRUN_ELECTRICITYMAPS_TOKEN": "token", "GREENRUN_OFFLINE": None}
+    told = " ".join(greenrun("doctor", env=environment).stdout.split())
+    assert "live Electricity Maps: a run asks it for DE live NESO: it serves Great Britain only " in told
+    assert "live Energy-Charts: a run asks it for DE, if those above do not answer carbon " in told
+
+
 def test_within_waits_no_longer_than_told() -> None:
     """What hangs is left behind; what fails, fails where it was asked for."""
     reader, writer = os.pipe()

@@ -230,7 +230,15 @@ def test_odd_rows_are_left_out_and_the_others_stay(services: Services) -> None:
     services.misbehave(
         "", "body", body=b'{"zone": "DE", "data": [{"carbonIntensity": NaN, "datetime": "2026-11-22T07:00Z"}]}'
     )
-    assert refused(asked(services)) == Unavailable("answered without a figure for DE", "absent")
+    senseless = "answered with figures or times for DE that make no sense"
+    assert refused(asked(services)) == Unavailable(senseless, "broken")
+
+
+@pytest.mark.parametrize("when", ["0000-01-01T00:00Z", "0001-01-01T00:00:00+23:59", "9999-12-31T23:30:00Z"])
+def test_a_time_that_nobody_can_reckon_with_is_none(services: Services, when: str) -> None:
+    """An hour more, or the day's midnight, would be past the end of all calendars."""
+    answer = body(services, {"zone": "DE", "history": [{"carbonIntensity": 9, "datetime": when}]})
+    assert refused(answer).cause == "broken"
 
 
 @pytest.mark.parametrize("document", [[], {}, "text", 5, None, {"zone": "DE"}, {"zone": "DE", "data": {"a": 1}}])

@@ -96,6 +96,21 @@ def test_the_hours_go_on_where_the_clocks_go_back() -> None:
     assert lines[-1].index("03:00") - lines[-1].index("00:00") == 12  # four hours lie between the two
 
 
+@pytest.mark.parametrize(("width", "per_hour", "times"), [(200, 3, 8), (79, 2, 8), (56, 2, 8), (55, 1, 4), (20, 1, 4)])
+def test_a_narrow_terminal_gets_a_narrow_chart(width: int, per_hour: int, times: int) -> None:
+    """As many columns an hour as fit, three at most; below them times that do not run together, each at its hour."""
+    lines = forecast.chart(hourly(400, 200, *[100] * 22), NOON, timezone.utc, blocks=True, width=width)
+    assert [column(lines, index).count("█") for index in range(3 * per_hour)] == [
+        height for height in (6, 3, 1) for _ in range(per_hour)
+    ]
+    assert max(map(len, lines)) == 8 + 24 * per_hour
+    assert len(lines[-1].split()) == 1 + times
+    for text in lines[-1].split()[1:]:
+        at = lines[-1].index(text)
+        assert (at - 8) // per_hour == (int(text[:2]) - 12) % 24
+        assert lines[-2][at] == "+"
+
+
 # --- words
 
 
@@ -107,32 +122,49 @@ def test_the_outlook_with_everything() -> None:
     text = forecast.outlook(told, NOON + timedelta(minutes=5), CET, blocks=False)
     assert text.splitlines()[:10] == [
         "Carbon intensity of DK-DK1 (--zone)",
-        "  now         123 g/kWh +-15 %, from 13:00 to 14:00, lifecycle emissions,",
-        "              Electricity Maps, zone DK-DK1, fetched at 13:00",
+        "  now         123 g/kWh +-15 %, from 13:00 to 14:00, lifecycle emissions",
+        "  source      Electricity Maps, zone DK-DK1, fetched at 13:00",
         "  passed over NESO: it serves Great Britain",
         "  passed over country table: no row",
-        "",
         "  next 24 h   lowest 200 g/kWh at 15:00, highest 300 g/kWh at 14:00, +-30 %,",
-        "              lifecycle emissions, Electricity Maps, zone DK-DK1, fetched at",
-        "              13:00, hours of local time (CET)",
+        "              lifecycle emissions, hours of local time (CET)",
+        "  source      Electricity Maps, zone DK-DK1, fetched at 13:00",
         "",
+        "    300|   ###",
     ]
-    assert len(text.splitlines()) == 18
+    assert len(text.splitlines()) == 17
     assert max(map(len, text.splitlines())) <= 80
 
 
 def test_the_outlook_of_a_table() -> None:
     """A year's figure, no forecast, and why; what was said of now is not said again."""
-    now = span(100, 0, 1, source="Ember", from_utc=None, to_utc=None, fetched_utc=None, year=2024, estimated=False)
+    table = {"link": "country table", "source": "Ember", "year": 2024, "zone": None, "estimated": False}
+    now = span(100, 0, 1, from_utc=None, to_utc=None, fetched_utc=None, **table)
     token, closed = Passed("electricitymaps", "absent", "no token"), Passed("energidata", "broken", "timed\nout")
     told = forecast.Outlook(Place("DK", None, "time zone"), now, [token], [], [token, closed])
     assert forecast.outlook(told, NOON, CET, blocks=True).splitlines() == [
         "Carbon intensity of DK (time zone)",
-        "  now         100 g/kWh +-30 %, lifecycle emissions of 2024, Ember, zone DK-DK1",
+        "  now         100 g/kWh +-30 %, yearly average, lifecycle emissions of 2024",
+        "  source      Ember",
         "  passed over Electricity Maps: no token",
         "  next 24 h   no forecast",
         "              Energi Data Service: timed?out",
     ]
+
+
+def test_what_the_user_told_has_no_range() -> None:
+    """It is taken as exact: "+-0 %" would be a claim."""
+    told = span(120, 0, 1, link="told", source="told by --intensity", zone=None, basis=None, uncertainty_percent=0.0)
+    told = told._replace(from_utc=None, to_utc=None, fetched_utc=None, estimated=False, note="taken as exact")
+    text = forecast.outlook(forecast.Outlook(PLACE, told, [], [], []), NOON, CET, blocks=True)
+    assert text.splitlines()[1:3] == ["  now         120 g/kWh", "  source      told by --intensity, taken as exact"]
+
+
+def test_lines_are_no_wider_than_the_terminal() -> None:
+    """The words as well as the chart."""
+    told = forecast.Outlook(PLACE, span(123.4, 0, 1), [], hourly(*[240] * 24), [])
+    assert max(map(len, forecast.outlook(told, NOON, CET, blocks=True, width=60).splitlines())) <= 60
+    assert max(map(len, forecast.job(job((400, 100), 1, 18), CET, width=60).splitlines())) <= 60
 
 
 def test_nothing_known_is_unknown_and_not_zero() -> None:
@@ -159,12 +191,10 @@ def test_a_plan_in_words() -> None:
     """When, for how long, where, what it saves, and that the forecast ends before the deadline."""
     assert forecast.job(job((400, 400, 100, 100, 300), 2, 18), CET).splitlines() == [
         "  start       15:00 CET, in 2 h, for 2 h, in DK-DK1 (--zone)",
-        "  then        100 g/kWh in the mean over the job",
-        "  now         400 g/kWh",
-        "  saving      75 % of the CO2e of starting now",
-        "  forecast    +-30 %, lifecycle emissions, Electricity Maps, zone DK-DK1,",
-        "              fetched at 13:00",
-        "              the forecast ends at 18:00, only until then was looked",
+        "  forecast    100 g/kWh +-30 %, the mean over the job, lifecycle emissions",
+        "  saving      75 % of the CO2e of starting now, at 400 g/kWh",
+        "  searched    until 18:00, where the forecast ends; the deadline is later",
+        "  source      Electricity Maps, zone DK-DK1, fetched at 13:00",
     ]
 
 
@@ -172,16 +202,16 @@ def test_now_is_best_in_words() -> None:
     """No saving is said to be none; a deadline within the forecast needs no word."""
     assert forecast.job(job((100, 400, 400), 1, 3), CET).splitlines()[:3] == [
         "  start       now, for 1 h, in DK-DK1 (--zone)",
-        "  then        100 g/kWh in the mean over the job",
-        "  saving      no saving by waiting",
+        "  forecast    100 g/kWh +-30 %, the mean over the job, lifecycle emissions",
+        "  saving      none by waiting: now is the greenest time",
     ]
-    assert "only until then" not in forecast.job(job((100, 400, 400), 1, 3), CET)
+    assert "searched" not in forecast.job(job((100, 400, 400), 1, 3), CET)
 
 
 def test_without_a_figure_for_now_no_saving_is_told() -> None:
     """The forecast begins with the next hour."""
     early = job((100, 50), 1, 3, NOON - timedelta(minutes=10))
-    assert "not in the forecast, so the saving is unknown" in forecast.job(early, CET)
+    assert "  saving      unknown, because the forecast does not begin with now" in forecast.job(early, CET)
     assert forecast.job_document(early)["saving_percent"] is None
 
 
@@ -237,6 +267,15 @@ def test_a_plan_as_a_document() -> None:
 def test_why_there_is_no_plan(spans: list[Intensity], passed: list[Passed], sentence: str) -> None:
     """One sentence with the cause; a service that was not meant for the place is no cause beside one that failed."""
     assert forecast.no_plan(PLACE, spans, passed, NOON, 3 * 3600.0, CET) == sentence
+
+
+def test_no_plan_for_an_unknown_place_says_what_would_help() -> None:
+    """But for a failure, which comes first: a place may be unknown because nothing could be asked at all."""
+    unknown, absent = Place(None, None, "unknown"), Passed("neso", "absent", "it serves Great Britain only")
+    told = forecast.no_plan(unknown, [], [absent], NOON, 3600.0, CET)
+    assert told == "there is no forecast, because the place is unknown (--zone or --country tells it)"
+    failed = forecast.no_plan(unknown, [], [Passed("services", "broken", "no process")], NOON, 3600.0, CET)
+    assert failed == "there is no forecast for an unknown place: services: no process"
 
 
 @pytest.mark.parametrize(

@@ -274,12 +274,11 @@ def test_unknown_with_its_reasons() -> None:
     record = account(run(3600, nothing))
     assert record["co2e_grams"] is None
     assert record["intensity"]["passed_over"] == reasons
-    assert [warned["message"] for warned in record["warnings"]] == [
-        "No carbon intensity is known for the run, so its CO2e is unknown: the figure is of another basis."
-    ]
+    why = "so its CO2e is unknown: the figure is of another basis; --intensity tells one."
+    assert [warned["message"] for warned in record["warnings"]] == [f"No carbon intensity is known for the run, {why}"]
     partly = account(run(3600, nothing, *hourly([10.0])))
     assert [warned["message"] for warned in partly["warnings"]] == [
-        "No carbon intensity is known for a part of the run, so its CO2e is unknown: the figure is of another basis."
+        f"No carbon intensity is known for a part of the run, {why}"
     ]
 
 

@@ -29,6 +29,14 @@ def test_numbers_keep_all_their_digits(record: Record) -> None:
     assert told["name"] == "J\u00f8rgen\ufffd"
 
 
+def test_nothing_that_a_terminal_obeys(record: Record) -> None:
+    """Names and reasons come from outside; `report --json` prints them, and a reader gets them back."""
+    record["name"] = text = "a\x1b[31m\x9b2J\x7f\x00\r\n\u00a0b"
+    told = jsonfile.render(record)
+    assert not [letter for letter in told if (ord(letter) < 0x20 and letter != "\n") or 0x7F <= ord(letter) < 0xA0]
+    assert json.loads(told)["name"] == text
+
+
 def test_what_is_not_finite_is_refused(record: Record) -> None:
     """NaN is no JSON; it must fail here and not in every reader."""
     record["pue"] = float("nan")

@@ -103,16 +103,28 @@ FIGURE = {"from": "2026-11-20T10:00Z", "to": "2026-11-20T10:30Z", "intensity": {
 
 
 @pytest.mark.parametrize(
+    "row",
+    [
+        {**FIGURE, "intensity": {"forecast": "1", "actual": -2}},
+        {**FIGURE, "from": None},
+        {**FIGURE, "to": "2026-11-20T10:00Z"},
+        {**FIGURE, "to": "2026-11-21T10:00Z"},
+    ],
+)
+def test_an_answer_in_another_form_is_told_as_broken(services: Services, row: object) -> None:
+    """A service that changes its form must not fall back to a table in silence."""
+    services.misbehave("", "body", body=json.dumps({"data": [row]}).encode())
+    answer = Neso(services.url, Client().get).history("GB", "direct", NOON, NOON)
+    assert answer == Unavailable("answered with figures or times for GB that make no sense", "broken")
+
+
+@pytest.mark.parametrize(
     ("row", "grams"),
     [
         (FIGURE, 2.0),
         ({**FIGURE, "intensity": {"forecast": 0, "actual": None}}, 0.0),
         ({**FIGURE, "intensity": {"forecast": None, "actual": None}}, None),
-        ({**FIGURE, "intensity": {"forecast": "1", "actual": -2}}, None),
         ({**FIGURE, "intensity": None}, None),
-        ({**FIGURE, "from": None}, None),
-        ({**FIGURE, "to": "2026-11-20T10:00Z"}, None),
-        ({**FIGURE, "to": "2026-11-21T10:00Z"}, None),
     ],
 )
 def test_odd_rows_are_left_out(services: Services, row: object, grams: float | None) -> None:
@@ -120,7 +132,7 @@ def test_odd_rows_are_left_out(services: Services, row: object, grams: float | N
     services.misbehave("", "body", body=json.dumps({"data": [row, None, "text"]}).encode())
     answer = Neso(services.url, Client().get).history("GB", "direct", NOON, NOON)
     if grams is None:
-        assert answer == Unavailable("answered without a figure", "absent")
+        assert answer == Unavailable("answered without a figure for GB", "absent")
     else:
         assert not isinstance(answer, Unavailable)
         assert [span.grams_per_kwh for span in answer] == [grams]

@@ -43,36 +43,41 @@ TOLD = intensity(120.0, link="told", source="told by --intensity", basis=None, y
     ("hours", "intensities", "words"),
     [
         (2.0, [TOLD], "120 g/kWh, told by --intensity, taken as exact"),
-        (2.0, [TABLE], "142 g/kWh +-50 %, yearly average of DK, --country, lifecycle emissions of 2025, Ember"),
+        (2.0, [TABLE], "142 g/kWh +-50 %, yearly average of DK (--country), lifecycle emissions of 2025, Ember"),
+        (
+            2.0,
+            [yearly(112.0, link="region table", zone="DK-DK1")],
+            "112 g/kWh +-50 %, yearly average of DK-DK1 (--country), lifecycle emissions of 2025, Ember",
+        ),
         (
             0.4,
             [TABLE, *hourly(1)],
-            "200 g/kWh +-15 %, 1 hour of DK-DK1, --zone, lifecycle emissions, Electricity Maps",
+            "200 g/kWh +-15 %, 1 hour of DK-DK1 (--zone), lifecycle emissions, Electricity Maps",
         ),
         (
             0.4,
             [TABLE, *hourly(1, estimated=1)],
-            "200 g/kWh +-15 %, 1 hour of DK-DK1, estimated, --zone, lifecycle emissions, Electricity Maps",
+            "200 g/kWh +-15 %, 1 hour of DK-DK1 (--zone), estimated, lifecycle emissions, Electricity Maps",
         ),
         (
             25.5,
             [TABLE, *hourly(26, estimated=3)],
-            "200 g/kWh +-15 %, the mean over 26 hours of DK-DK1, 3 of them estimated, --zone, lifecycle emissions, "
+            "200 g/kWh +-15 %, the mean over 26 hours of DK-DK1 (--zone), 3 of them estimated, lifecycle emissions, "
             "Electricity Maps",
         ),
         (
             1.5,
             hourly(2, first=9.6, step=402.0),
-            "278 g/kWh +-15 %, the mean of 9.6 to 412 g/kWh over 2 hours of DK-DK1, --zone, lifecycle emissions, "
+            "278 g/kWh +-15 %, the mean of 9.6 to 412 g/kWh over 2 hours of DK-DK1 (--zone), lifecycle emissions, "
             "Electricity Maps",
         ),
         (
             3.0,
             [*hourly(2), yearly(190.0)],
-            "195 g/kWh +-32 %, the mean over 2 hours of DK-DK1, and for 1 h 30 min the yearly average of DK, "
-            "--country, lifecycle emissions, Electricity Maps; Ember",
+            "195 g/kWh +-32 %, the mean over 2 hours of DK-DK1 (--country), and for 1 h 30 min the yearly "
+            "average of DK, lifecycle emissions, Electricity Maps; Ember",
         ),
-        (2.0, [intensity(360.0)], "360 g/kWh +-0 %, DK, --country, lifecycle emissions of 2025, a test"),
+        (2.0, [intensity(360.0)], "360 g/kWh +-0 %, DK (--country), lifecycle emissions of 2025, a test"),
     ],
 )
 def test_in_words(hours: float, intensities: list[dict[str, Any]], words: str) -> None:
@@ -108,7 +113,7 @@ def test_half_hours_are_counted_as_hours() -> None:
         hour(100.0, "2026-01-01T11:00:00Z", "2026-01-01T11:30:00Z", estimated=True),
         hour(100.0, "2026-01-01T11:30:00Z", "2026-01-01T12:00:00Z"),
     ]
-    assert "the mean over 2 hours of DK-DK1, 1 of them estimated" in told(1.5, *halves)
+    assert "the mean over 2 hours of DK-DK1 (--zone), 1 of them estimated" in told(1.5, *halves)
 
 
 def test_unknown_has_no_words() -> None:

@@ -73,8 +73,17 @@ def write(folder: Path, events: list[dict[str, Any]]) -> bytes:
 
 
 def tell(run_dir: Path) -> str:
-    """Do all that is done with a log: read, account, and both renderings."""
+    """Do all that is done with a log: read, account, and both renderings; no amount in the record is below 0."""
     record = account(runlog.read(str(run_dir)))
+    grams, low, high = record["co2e_grams"], record["co2e_low_grams"], record["co2e_high_grams"]
+    if grams is not None:
+        assert low is not None
+        assert high is not None
+        assert 0.0 <= low <= grams <= high
+    doubts = [record["uncertainty_percent"], record["intensity"]["uncertainty_percent"]]
+    for percent in (*doubts, *(one["uncertainty_percent"] for one in record["devices"])):
+        assert percent is None or percent >= 0.0
+    assert record["intensity"]["basis"] in ("lifecycle", "direct", None)
     return jsonfile.render(record) + terminal.render(record)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from greenrun.intensity import series, uncertainty
@@ -99,6 +99,7 @@ def in_order(among: list[Intensity]) -> bool:
     return edges == sorted(edges) and all(one.from_utc is None or one.from_utc != one.to_utc for one in among)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(spans(), spans())
 def test_the_newest_counts_at_each_moment(old: list[Intensity], new: list[Intensity]) -> None:
     """Whatever overlaps: one value a moment, in order, and nothing of what is not covered."""
@@ -110,6 +111,7 @@ def test_the_newest_counts_at_each_moment(old: list[Intensity], new: list[Intens
     ]
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(spans())
 def test_merging_again_changes_nothing(some: list[Intensity]) -> None:
     """What is in order stays as it is, and is not cut into more pieces than it needs."""
@@ -118,6 +120,7 @@ def test_merging_again_changes_nothing(some: list[Intensity]) -> None:
     assert series.merge(merged, merged) == merged
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(spans(), st.integers(0, STEPS), st.integers(0, STEPS))
 def test_a_clip_holds_its_stretch_and_no_more(some: list[Intensity], begin: int, end: int) -> None:
     """Inside as before, outside nothing."""
@@ -127,6 +130,7 @@ def test_a_clip_holds_its_stretch_and_no_more(some: list[Intensity], begin: int,
         assert value(clipped, step) == (winner(some, step) if begin <= step < end else None)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(spans(), st.integers(0, STEPS), st.integers(0, STEPS))
 def test_gaps_are_where_nothing_holds(some: list[Intensity], begin: int, end: int) -> None:
     """Each quarter-hour of the stretch is either in a span or in a gap."""
@@ -138,6 +142,7 @@ def test_gaps_are_where_nothing_holds(some: list[Intensity], begin: int, end: in
     assert all(one[1] < other[0] for one, other in pairwise(gaps))
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(spans(), st.integers(0, STEPS), st.integers(0, 20))
 def test_a_value_is_held_on_until_the_next_or_for_long_enough(some: list[Intensity], until: int, most: int) -> None:
     """What was there stays; a hole has the value before it, estimated, for as long as it may be held."""

@@ -166,7 +166,7 @@ def test_without_any_forecast_the_command_starts_at_once() -> None:
     world = World(lambda _: DEAD)
     assert world.wait() == 0.0
     assert world.said == [
-        "there is no forecast for DK (--country): Electricity Maps: no answer within 5 s; the command starts at once."
+        "the command starts at once: there is no forecast for DK (--country): Electricity Maps: no answer within 5 s."
     ]
 
 
@@ -175,7 +175,7 @@ def test_now_may_be_the_greenest_time() -> None:
     world = World(lambda _: hourly(1, 9, 9))
     assert world.wait(assumed=True) == 0.0
     assert world.said == [
-        "now is the greenest time (Electricity Maps for DK, which ends at 15:00, for an assumed 1 h, "
+        "now is the greenest time (Electricity Maps for DK, which ends at 15:00, for an assumed 1 h: "
         "--duration tells better); the command starts."
     ]
 

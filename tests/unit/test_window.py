@@ -186,6 +186,27 @@ def test_of_spans_that_overlap_the_later_counts_from_its_beginning() -> None:
     assert window.mean(spans, NIGHT, at(HOUR)) == 30.0
 
 
+def test_a_span_of_no_length_changes_nothing() -> None:
+    """Nor does one that ends before it begins, though both begin later than what holds."""
+    spans = [*hours(100, 200), span(1, 0.5 * HOUR, 0.5 * HOUR), span(1, 0.75 * HOUR, 0.25 * HOUR)]
+    assert window.mean(spans, NIGHT, at(2 * HOUR)) == 150.0
+    assert window.greenest(spans, NIGHT, HOUR, at(2 * HOUR)) == window.Window(NIGHT, at(HOUR), 100.0)
+
+
+def test_the_whole_time_until_the_deadline_or_more() -> None:
+    """A job as long as the time that is left starts now; one that is longer than the forecast not at all."""
+    assert window.greenest(hours(300, 100), NIGHT, 2 * HOUR, at(2 * HOUR)) == window.Window(NIGHT, at(2 * HOUR), 200.0)
+    assert window.greenest(hours(300, 100), NIGHT, 2 * HOUR + 1e-6, at(9 * HOUR)) is None
+
+
+def test_levels_beside_which_others_vanish_in_floats() -> None:
+    """The smallest float there is makes one hour worse than another beside a million."""
+    spans = hours(1e6, 5e-324, 1e6, 0.0, 1e6, 0.0)
+    best = window.greenest(spans, NIGHT, 2 * HOUR, at(6 * HOUR))
+    assert best is not None
+    assert best.start_utc == at(2 * HOUR)
+
+
 def test_a_plan_says_what_waiting_saves() -> None:
     """The share of grams that is not emitted; against a now of nothing there is nothing to save."""
     plan = window.plan(hours(200, 100, 50), NIGHT, HOUR, at(9 * HOUR))
