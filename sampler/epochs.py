@@ -228,9 +228,9 @@ class Scanner:
         self._line += data[: LINE_LIMIT_BYTES - len(self._line)]
 
     def _finish_line(self) -> None:
-        line, self._line = self._line[self._taken :], b""
-        self._taken = 0
-        self._take(line)
+        line, begins_line = self._line[self._taken :], self._taken == 0
+        self._line, self._taken = b"", 0
+        self._take(line, begins_line=begins_line)
 
     def _look_at_drawn_bar(self) -> None:
         """Look at a progress bar that waits for its next drawing: that may come an epoch later."""

@@ -177,16 +177,22 @@ class Keeper:
 
     def _read_output(self) -> bool:
         """Forward one piece, then look at it; False if there is none now."""
-        try:
-            data = os.read(self._master, _PIECE_BYTES)
-        except OSError:  # EAGAIN: nothing there; EIO: nobody has it open any more
-            return False
+        data = self._all_there_is()
         if not data:
             return False
         self._output += self._status_line.output(data, time.monotonic())
         self._write_screen()
         self._watcher.see(data)
         return True
+
+    def _all_there_is(self) -> bytes:
+        """Give what the command has written, up to one piece: a terminal hands out no more than a page at a time."""
+        pages, size = [], 0
+        with contextlib.suppress(OSError):  # EAGAIN: no more there; EIO: nobody has it open any more
+            while size < _PIECE_BYTES and (page := os.read(self._master, _PIECE_BYTES)):
+                pages.append(page)
+                size += len(page)
+        return b"".join(pages)
 
     def _write_screen(self) -> None:
         if self._screen is None:

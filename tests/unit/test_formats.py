@@ -254,3 +254,10 @@ def test_told_marks_hold_for_bars() -> None:
     text = b"Epoch 1:   0%|  | 0/4 [00:00<?]\rEpoch 1: 100%|##| 4/4 [00:01<00:00]\n"
     assert Scanner(pattern=pattern(None, "end")).feed(text) == [Mark(1, None, "end")]
     assert Scanner(pattern=pattern(None, "start")).feed(text) == [Mark(1, None, "start")]
+
+
+def test_a_row_begins_its_line() -> None:
+    """A row behind a bar on the same line is none, however the two arrive."""
+    text = b"epoch  train_loss  valid_loss  time\n 11%|#| 1/9 [00:01<00:08, 1it/s]0  0.5  0.6  00:01\n"
+    assert scanned([text]) == [Mark(1, None, "start")]
+    assert scanned([text[i : i + 1] for i in range(len(text))]) == [Mark(1, None, "start")]
