@@ -207,6 +207,7 @@ def test_slow_pattern_is_broken_off() -> None:
 
 
 BLOCKED = """
+import signal
 from greenrun.sampler.epochs import Scanner, pattern
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGVTALRM})
 scanner = Scanner(pattern=pattern("((?:a+)+)$", None))
