@@ -197,7 +197,8 @@ def test_a_run_offline_takes_an_old_answer_before_a_table(services: Services) ->
     Run(services).at(BEGIN)
     later = BEGIN + 2 * HOUR
     run = Run(services, offline=True, now=later)
-    run.at(later)
+    run.hourly.tick()
+    assert run.hourly.descriptor is None
     assert run.log.grams_at(later) == truth(services, BEGIN)
     assert run.log.events[-1]["link"] == "stale cache"
     assert not run.log.warnings
@@ -246,6 +247,7 @@ def fetcher() -> int:
 def test_a_process_that_asks_and_hangs_is_given_up(services: Services) -> None:
     """Stopped, it hears no alarm: it is killed and told of, and the next one answers."""
     run = Run(services, patience_seconds=0.5)
+    before = os.listdir("/proc/self/fd")
     run.hourly.tick()
     stopped = fetcher()
     os.kill(stopped, signal.SIGSTOP)
@@ -256,6 +258,7 @@ def test_a_process_that_asks_and_hangs_is_given_up(services: Services) -> None:
     assert "the process that asks hangs" in run.log.warnings[0]
     run.at(BEGIN + HOUR)
     assert run.log.grams_at(BEGIN) == truth(services, BEGIN)
+    assert os.listdir("/proc/self/fd") == before  # a run of a week asks 170 times
 
 
 def test_a_service_that_comes_back_counts_again(services: Services) -> None:
@@ -317,6 +320,16 @@ def test_a_service_that_is_left_alone_needs_no_process(services: Services) -> No
     assert second.hourly.descriptor is None
     assert "503" in second.log.warnings[0]
     assert len(services.requests) == 1
+
+
+def test_a_run_that_is_killed_before_any_answer_has_left_the_reasons(services: Services) -> None:
+    """They are in the log as soon as somebody is asked."""
+    services.misbehave("", "hang")
+    run = Run(services)
+    run.hourly.tick()
+    reasons = {one["link"]: one["reason"] for one in run.log.events[-1]["passed"]}
+    assert reasons["electricitymaps"] == "has not answered yet"
+    run.hourly.finish(time.monotonic())
 
 
 def test_a_run_that_can_ask_nobody_starts_nothing(tmp_path: Path) -> None:

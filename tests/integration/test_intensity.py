@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -277,6 +278,26 @@ def test_the_sampler_is_killed_while_a_service_is_asked(
     assert record()["intensity"]["link"] == "electricitymaps"
     assert len(services.requests) == 2
     assert greenrun.leftovers() == []
+
+
+def test_two_samplers_of_a_run_complain_once(
+    greenrun: Greenrun, services: Services, record: RecordReader, run_dirs: RunDirs
+) -> None:
+    """The second one asks again, where there is no cache, and is refused again; the record says so once."""
+    services.misbehave("", "503")
+    env = online(services, HOME="/proc/none", XDG_CACHE_HOME=None)
+    process = greenrun.start("sh", "-c", "until test -e go; do sleep 0.1; done", env=env, stderr=subprocess.DEVNULL)
+    asking(greenrun)
+    log = os.path.join(run_dirs()[0], "run.jsonl")
+    while "503" not in Path(log).read_text():
+        time.sleep(0.01)
+    (daemon,) = (pid for pid, name in greenrun.processes().items() if name == "greenrun-daemon")
+    os.kill(daemon, signal.SIGKILL)
+    while len(services.requests) < 2:
+        time.sleep(0.01)
+    Path(greenrun.cwd, "go").touch()
+    assert process.wait() == 0
+    assert len(warned(record())) == 1
 
 
 def test_a_service_that_fails_is_left_alone_for_a_while(

@@ -228,6 +228,9 @@ def test_nobody_is_asked_who_may_not_be(directory: str) -> None:
 def test_who_only_looks_sees_that_a_call_has_just_failed(directory: str) -> None:
     """So nobody starts a process to learn it; once the failure holds no more, it says nothing."""
     Cache(directory).ask(question(), NOW, lambda: Unavailable("out of service", "limited", 90.0))
+    at_once = Cache(directory).ask(question(), NOW + timedelta(seconds=1), None).failure
+    assert at_once is not None
+    assert at_once.cause == "limited"
     seen = Cache(directory).ask(question(), NOW + timedelta(seconds=89), None).failure
     assert seen is not None
     assert seen.cause == "limited"
