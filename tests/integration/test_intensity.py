@@ -289,7 +289,7 @@ def test_two_samplers_of_a_run_complain_once(
     process = greenrun.start("sh", "-c", "until test -e go; do sleep 0.1; done", env=env, stderr=subprocess.DEVNULL)
     asking(greenrun)
     log = os.path.join(run_dirs()[0], "run.jsonl")
-    while "503" not in Path(log).read_text():
+    while "(503)" not in Path(log).read_text():
         time.sleep(0.01)
     (daemon,) = (pid for pid, name in greenrun.processes().items() if name == "greenrun-daemon")
     os.kill(daemon, signal.SIGKILL)
