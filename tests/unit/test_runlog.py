@@ -427,6 +427,8 @@ writer.open(sys.argv[1])
 writer.append(start(device("cpu0"), environment={"CI": "x" * 20_000}))
 print("started", flush=True)
 for number in range(4000):
+    if number % 400 == 0:
+        sys.stdin.readline()  # not faster than it is read
     event = sample(float(number), float(number), filler="y" * (number % 900))
     writer.append(event)
     if number % 7 == 0:
@@ -440,13 +442,18 @@ def test_a_reader_beside_the_writer(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", WRITING, str(tmp_path)],
         env={**os.environ, "PYTHONPATH": tests},
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
+        assert process.stdin is not None
         assert process.stdout is not None
         assert process.stdout.readline() == "started\n"
         seen: list[int] = []
         while process.poll() is None:
+            with contextlib.suppress(BrokenPipeError):  # it has just ended
+                process.stdin.write("\n")
+                process.stdin.flush()
             events = runlog.read(str(tmp_path))
             assert [event["t"] for event in events[1:]] == sorted(event["t"] for event in events[1:])
             seen.append(len(events))
