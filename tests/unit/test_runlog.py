@@ -452,8 +452,7 @@ def test_a_reader_beside_the_writer(tmp_path: Path) -> None:
         seen: list[int] = []
         while process.poll() is None:
             with contextlib.suppress(BrokenPipeError):  # it has just ended
-                process.stdin.write("\n")
-                process.stdin.flush()
+                os.write(process.stdin.fileno(), b"\n")
             events = runlog.read(str(tmp_path))
             assert [event["t"] for event in events[1:]] == sorted(event["t"] for event in events[1:])
             seen.append(len(events))
