@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 # The simulated machine is imported as `machine`, by tests and benchmarks alike; it is no part of the package.
@@ -18,6 +19,10 @@ from machine.command import Greenrun
 from machine.layouts import two_sockets_two_gpus
 from machine.simulated import SimulatedMachine
 from machine.stamp import Stamp
+
+# How long an example takes says something about the machine that runs the suite, nothing about greenrun.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture
