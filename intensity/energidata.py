@@ -11,11 +11,10 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from greenrun.intensity import rows, uncertainty
-from greenrun.intensity.http import Refused, unavailable
+from greenrun.intensity.keyless import Keyless
 from greenrun.intensity.model import Intensity, Unavailable
 
 if TYPE_CHECKING:
-    from greenrun.intensity.http import Get
     from greenrun.intensity.model import Basis, Place
 
 DEFAULT_URL = "https://api.energidataservice.dk"
@@ -25,19 +24,10 @@ _AREAS = {"DK-DK1": ("DK1",), "DK-DK2": ("DK2",), "DK": ("DK1", "DK2")}
 """Its price areas by zone. Both had the same value for years and now differ: the country's is the mean of the two."""
 
 
-class EnergiData:
+class EnergiData(Keyless):
     """The service at `base_url`."""
 
     link = "energidata"
-
-    def __init__(self, base_url: str, get: Get) -> None:
-        self._address = base_url.rstrip("/")
-        self._get = get
-
-    @property
-    def address(self) -> str:
-        """The base URL."""
-        return self._address
 
     def zone(self, place: Place, basis: Basis) -> str | Unavailable:
         """Give DK-DK1 or DK-DK2, or DK where only the country is known."""
@@ -69,9 +59,7 @@ class EnergiData:
             "timezone": "UTC",  # of start and end; else they are Danish
             "limit": "0",  # all; else the newest 100
         }
-        document = self._get(f"{self._address}/dataset/{dataset}", params, {})
-        if isinstance(document, Refused):
-            return unavailable(document)
+        document = self._document(f"dataset/{dataset}", params)
         if isinstance(document, Unavailable):
             return document
         listed = rows.items(document, "records")

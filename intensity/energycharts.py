@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from greenrun.intensity import rows, uncertainty
 from greenrun.intensity.http import Refused, unavailable
+from greenrun.intensity.keyless import Keyless
 from greenrun.intensity.model import Intensity, Unavailable
 
 if TYPE_CHECKING:
-    from greenrun.intensity.http import Get
     from greenrun.intensity.model import Basis, Place
 
 DEFAULT_URL = "https://api.energy-charts.info"
@@ -30,19 +30,10 @@ _COUNTRIES = (
 _OTHER_CODES = {"GB": "uk"}
 
 
-class EnergyCharts:
+class EnergyCharts(Keyless):
     """The service at `base_url`."""
 
     link = "energycharts"
-
-    def __init__(self, base_url: str, get: Get) -> None:
-        self._address = base_url.rstrip("/")
-        self._get = get
-
-    @property
-    def address(self) -> str:
-        """The base URL."""
-        return self._address
 
     def zone(self, place: Place, basis: Basis) -> str | Unavailable:
         """Give the country's code; it knows no smaller zones."""
@@ -69,10 +60,7 @@ class EnergyCharts:
     ) -> list[Intensity] | Unavailable:
         last = max(end, begin + rows.HOUR) - _STEP  # the end belongs to the stretch
         params = {"country": _OTHER_CODES.get(zone, zone.lower()), "start": _minute(begin), "end": _minute(last)}
-        document = self._get(f"{self._address}/co2eq", params, {})
-        if isinstance(document, Refused):
-            told = unavailable(document)
-            return told._replace(cause="absent") if document.status == 404 else told  # of this country, or this time
+        document = self._document("co2eq", params)
         if isinstance(document, Unavailable):
             return document
         quarters = _rows(document)
@@ -83,6 +71,10 @@ class EnergyCharts:
             return rows.no_figure(zone, _values(document))
         now = datetime.now(timezone.utc)
         return [_span(hour, zone, basis, forecast, now) for hour in hours]
+
+    def _refused(self, refused: Refused) -> Unavailable:
+        told = unavailable(refused)
+        return told._replace(cause="absent") if refused.status == 404 else told  # of this country, or this time
 
 
 def _rows(document: object) -> list[rows.Row] | None:

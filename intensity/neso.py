@@ -10,11 +10,10 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from greenrun.intensity import rows, uncertainty
-from greenrun.intensity.http import Refused, unavailable
+from greenrun.intensity.keyless import Keyless
 from greenrun.intensity.model import Intensity, Unavailable
 
 if TYPE_CHECKING:
-    from greenrun.intensity.http import Get
     from greenrun.intensity.model import Basis, Place
 
 DEFAULT_URL = "https://api.carbonintensity.org.uk"
@@ -24,19 +23,10 @@ _LONGEST_RANGE = timedelta(days=14)
 _SOURCE = "NESO Carbon Intensity API (CC BY 4.0)"
 
 
-class Neso:
+class Neso(Keyless):
     """The service at `base_url`."""
 
     link = "neso"
-
-    def __init__(self, base_url: str, get: Get) -> None:
-        self._address = base_url.rstrip("/")
-        self._get = get
-
-    @property
-    def address(self) -> str:
-        """The base URL."""
-        return self._address
 
     def zone(self, place: Place, basis: Basis) -> str | Unavailable:
         """Give GB for the whole of Great Britain."""
@@ -65,9 +55,7 @@ class Neso:
         return self._ask(f"{_minute(rows.floor(datetime.now(timezone.utc), _STEP))}/fw48h", zone, basis)
 
     def _ask(self, stretch: str, zone: str, basis: Basis) -> list[Intensity] | Unavailable:
-        document = self._get(f"{self._address}/intensity/{stretch}", {}, {})
-        if isinstance(document, Refused):
-            return unavailable(document)
+        document = self._document(f"intensity/{stretch}", {})
         if isinstance(document, Unavailable):
             return document
         listed = rows.items(document, "data")
