@@ -96,7 +96,12 @@ def job(told: Job, zone: tzinfo | None, *, width: int = WIDTH) -> str:
     if plan.now_grams_per_kwh is None:
         rows.append(("saving", "unknown, because the forecast does not begin with now"))
     elif best.start_utc > now:
-        rows.append(("saving", f"{saving(plan)} of the CO2e of starting now, at {_grams(plan.now_grams_per_kwh)}"))
+        rows.append(
+            (
+                "saving",
+                f"{saving(plan)} of the CO2e of starting now, at {_grams(plan.now_grams_per_kwh)} by that forecast",
+            )
+        )
     else:
         rows.append(("saving", "none by waiting: now is the greenest time"))
     if plan.until_utc < told.deadline_utc:

@@ -175,7 +175,7 @@ def test_when_in_words(greenrun: Greenrun, services: Services) -> None:
     assert " CET, in " in lines[0] or " CEST, in " in lines[0]
     assert lines[1:3] == [
         "  forecast    40.0 g/kWh +-30 %, the mean over the job, lifecycle emissions",
-        "  saving      90 % of the CO2e of starting now, at 400 g/kWh",
+        "  saving      90 % of the CO2e of starting now, at 400 g/kWh by that forecast",
     ]
     assert lines[3].startswith("  source      Electricity Maps, zone DK-DK1, ")
     assert "searched" not in told.stdout

@@ -192,7 +192,7 @@ def test_a_plan_in_words() -> None:
     assert forecast.job(job((400, 400, 100, 100, 300), 2, 18), CET).splitlines() == [
         "  start       15:00 CET, in 2 h, for 2 h, in DK-DK1 (--zone)",
         "  forecast    100 g/kWh +-30 %, the mean over the job, lifecycle emissions",
-        "  saving      75 % of the CO2e of starting now, at 400 g/kWh",
+        "  saving      75 % of the CO2e of starting now, at 400 g/kWh by that forecast",
         "  searched    until 18:00, where the forecast ends; the deadline is later",
         "  source      Electricity Maps, zone DK-DK1, fetched at 13:00",
     ]
