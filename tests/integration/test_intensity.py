@@ -19,6 +19,7 @@ import pytest
 from machine.build import preload_library, program
 from machine.command import ENTRY, Greenrun
 from machine.services import TOKEN, Services
+from machine.stamp import Stamp
 
 RunDirs = Callable[[], list[str]]
 RecordReader = Callable[[], dict[str, Any]]
@@ -278,6 +279,17 @@ def test_the_sampler_is_killed_while_a_service_is_asked(
     assert record()["intensity"]["link"] == "electricitymaps"
     assert len(services.requests) == 2
     assert greenrun.leftovers() == []
+
+
+def test_nobody_is_asked_before_the_command_runs(
+    greenrun: Greenrun, services: Services, record: RecordReader, stamp: Stamp
+) -> None:
+    """A start that takes a second, in which the sampler has long been ready: the request comes after it."""
+    env = online(services, LD_PRELOAD=preload_library(), SIMULATED_TROUBLE="slow start")
+    assert greenrun(*stamp.command(0.3), env=env).returncode == 0
+    (asked,) = services.requests
+    assert asked.time >= stamp.life()[0]
+    assert record()["intensity"]["link"] == "electricitymaps"
 
 
 def test_two_samplers_of_a_run_complain_once(

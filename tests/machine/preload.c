@@ -1,7 +1,7 @@
 /* A C library whose calls misbehave for greenrun's daemon alone: a log directory or files of its owner's on a file
  * system that hangs, no process left to fork, no thread, nobody to ask services, a daemon that stands still from its
- * birth or dies of it. Loaded with LD_PRELOAD; told what to do by
- * SIMULATED_TROUBLE=hang|hang cache|hang token|nofork|nothread|nospawn|stop|die|killed. */
+ * birth or dies of it; and for greenrun as it starts a command. Loaded with LD_PRELOAD; told what to do by
+ * SIMULATED_TROUBLE=hang|hang cache|hang token|nofork|nothread|nospawn|stop|die|slow start|killed. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -97,6 +97,8 @@ int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t 
     int (*real)(pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *, char *const[],
                 char *const[]);
     *(void **)&real = dlsym(RTLD_NEXT, "posix_spawnp");
+    if (trouble("slow start"))
+        sleep(1);
     int error = real(pid, file, actions, attributes, argv, envp);
     if (trouble("killed"))
         raise(SIGKILL);
