@@ -8,9 +8,9 @@ import sys
 import time
 from collections.abc import Iterator
 
-import pexpect
 import pytest
 from machine.command import ENTRY, Greenrun
+from machine.shell import Shell
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 
@@ -27,42 +27,11 @@ print("interrupts:", len(seen), flush=True)
 """
 
 
-class Shell:
-    """An interactive bash with job control on a terminal of 80 columns."""
-
-    PROMPT = "READY> "
-
-    def __init__(self, greenrun: Greenrun) -> None:
-        environment = greenrun.environment({"PS1": self.PROMPT, "TERM": "xterm"})
-        self.bash = pexpect.spawn(
-            "bash",
-            ["--norc", "--noprofile", "-i"],
-            env=environment,
-            cwd=greenrun.cwd,
-            encoding="utf-8",
-            dimensions=(24, 80),
-            timeout=10,
-        )
-        self.bash.sendline("bind 'set enable-bracketed-paste off'")
-        self.sync()
-
-    def sync(self) -> str:
-        """Wait until the shell is at its prompt again, and give what it printed until then."""
-        self.bash.sendline("echo SYN''CED $?")
-        self.bash.expect(r"SYNCED (\d+)\r\n")
-        output = str(self.bash.before)
-        self.status = int(self.bash.match.group(1))
-        self.bash.expect_exact(self.PROMPT)
-        return output
-
-
 @pytest.fixture
 def shell(greenrun: Greenrun) -> Iterator[Shell]:
     """Give an interactive shell."""
-    shell = Shell(greenrun)
-    yield shell
-    shell.bash.ptyproc.delayafterterminate = 1.0  # what is asked to end may need a moment on a busy machine
-    shell.bash.close(force=True)
+    with Shell(greenrun) as running:
+        yield running
 
 
 def script(greenrun: Greenrun, name: str, text: str) -> str:

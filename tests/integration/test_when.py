@@ -15,6 +15,7 @@ import pexpect
 import pytest
 from machine.command import ENTRY, Greenrun
 from machine.services import TOKEN, Services
+from machine.shell import Shell
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 
@@ -379,37 +380,11 @@ def test_nohup_waits_on(greenrun: Greenrun, services: Services) -> None:
     process.stderr.close()
 
 
-class Shell:
-    """An interactive bash on a terminal of 80 columns."""
-
-    def __init__(self, greenrun: Greenrun, services: Services) -> None:
-        environment = greenrun.environment({**online(services), "PS1": "READY> ", "TERM": "xterm"})
-        self.bash = pexpect.spawn(
-            "bash",
-            ["--norc", "--noprofile", "-i"],
-            env=environment,
-            cwd=greenrun.cwd,
-            encoding="utf-8",
-            dimensions=(24, 80),
-            timeout=20,
-        )
-        self.bash.sendline("bind 'set enable-bracketed-paste off'")
-        self.status()
-
-    def status(self) -> int:
-        """Wait until the shell is at its prompt again, and give the status of what it ran last."""
-        self.bash.sendline("echo SYN''CED $?")
-        self.bash.expect(r"SYNCED (\d+)\r\n")
-        return int(self.bash.match.group(1))
-
-
 @pytest.fixture
 def shell(greenrun: Greenrun, services: Services) -> Iterator[Shell]:
     """Give an interactive shell."""
-    shell = Shell(greenrun, services)
-    yield shell
-    shell.bash.ptyproc.delayafterterminate = 1.0
-    shell.bash.close(force=True)
+    with Shell(greenrun, online(services)) as running:
+        yield running
 
 
 def test_on_a_terminal_the_rest_is_shown_and_ctrl_c_leaves(greenrun: Greenrun, shell: Shell) -> None:
@@ -420,7 +395,8 @@ def test_on_a_terminal_the_rest_is_shown_and_ctrl_c_leaves(greenrun: Greenrun, s
         shell.bash.expect(r"\rgreenrun: starts in \d+ h( \d+ min)?")
     shell.bash.sendcontrol("c")
     shell.bash.expect(r"\^C\r {30,77}\r\r\nREADY> ")
-    assert shell.status() == 130
+    shell.sync()
+    assert shell.status == 130
     assert os.listdir(greenrun.cwd) == []
 
 
@@ -433,7 +409,8 @@ def test_on_a_terminal_ctrl_z_stops_the_wait_and_fg_goes_on(shell: Shell, fallin
     shell.bash.sendline("fg")
     shell.bash.expect(r"\r +\rbegan\r\n")
     shell.bash.expect("the command ran for")
-    assert shell.status() == 0
+    shell.sync()
+    assert shell.status == 0
 
 
 def test_in_the_background_of_a_terminal_nothing_is_shown(shell: Shell, falling: Services) -> None:
