@@ -345,6 +345,10 @@ class Daemon:
                 self._never_started = int(rest[0]), " ".join(rest[1:])
             elif word == "exited":
                 self._status = rest
+            elif word == "unready":
+                self._sampler.warn(
+                    "markers", "The sampler was late, so the command was given no file for markers: its own are not read."
+                )
 
     def _spawned(self, pid: int | None, monotonic: float) -> None:
         self._spawned_at = monotonic

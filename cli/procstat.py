@@ -16,8 +16,17 @@ def fields(pid: int) -> list[str]:
 
 def is_stopped(pid: int) -> bool:
     """Whether a process stands still by job control or SIGSTOP."""
+    return _state(pid) == "T"
+
+
+def is_runnable(pid: int) -> bool:
+    """Whether a process runs, or would if a processor were free."""
+    return _state(pid) == "R"
+
+
+def _state(pid: int) -> str | None:
     told = fields(pid)
-    return bool(told) and told[STATE] == "T"
+    return told[STATE] if told else None
 
 
 def descends(pid: int, ancestor: int) -> bool:

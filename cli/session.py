@@ -14,7 +14,7 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from greenrun.cli import signals
+from greenrun.cli import procstat, signals
 from greenrun.cli.descriptors import pipe
 from greenrun.cli.job import Note
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from greenrun.cli.outcome import Outcome
 
 READY_WAIT_SECONDS = 0.25  # the job does not wait longer for the daemon
+_BUSY_WAIT_SECONDS = 1.0  # but for one that only waits for a processor: then the machine is late, not the daemon
+_BUSY_LOOK_SECONDS = 0.02
 END_WAIT_SECONDS = 1.9  # with what comes after it, its end is no more than two seconds late
 _REAP_WAIT_SECONDS = 0.04
 _MOST_DAEMONS = 4  # one that dies is replaced; one that keeps dying is not
@@ -36,7 +38,7 @@ class Session:
     """A run that is being measured. Nothing here raises for what breaks in the daemon: the job goes on."""
 
     def __init__(self, config: Config, run: Run, *, watched: bool) -> None:
-        """Fork the daemon and wait for it to be ready, at most a quarter of a second.
+        """Fork the daemon and wait for it to be ready, at most a quarter of a second, longer on a busy machine.
 
         Raises OSError where no process or pipe can be made.
         """
@@ -55,9 +57,11 @@ class Session:
             self._marks_reader, self.marks = pipe()
             os.set_blocking(self.marks, False)
         self._start_daemon(resume=False)
-        self._wait(READY_WAIT_SECONDS, lambda: self._ready)
+        self._wait_until_ready()
         if self._news_reader < 0:
             raise ChildProcessError("the sampler died at its start")
+        if not self._ready:
+            self._say("unready")
         self._wake_by_signal()
 
     def _start_daemon(self, *, resume: bool) -> None:
@@ -94,6 +98,12 @@ class Session:
         fcntl.fcntl(self._news_reader, fcntl.F_SETOWN, os.getpid())
         flags = fcntl.fcntl(self._news_reader, fcntl.F_GETFL)
         fcntl.fcntl(self._news_reader, fcntl.F_SETFL, flags | os.O_ASYNC)
+
+    def _wait_until_ready(self) -> None:
+        self._wait(READY_WAIT_SECONDS, lambda: self._ready)
+        deadline = time.monotonic() + _BUSY_WAIT_SECONDS
+        while not self._ready and time.monotonic() < deadline and procstat.is_runnable(self.daemon_pid):
+            self._wait(_BUSY_LOOK_SECONDS, lambda: self._ready)
 
     # --- what the daemon hears
 

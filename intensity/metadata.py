@@ -7,7 +7,6 @@ through a proxy, within half a second or not at all.
 from __future__ import annotations
 
 import contextlib
-import http.client
 import socket
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -43,6 +42,8 @@ _GCP_ZONE = _Request("GET", "/computeMetadata/v1/instance/zone", {"Metadata-Flav
 
 def region(provider: Provider, base_url: str = DEFAULT_URL, limit_seconds: float = LIMIT_SECONDS) -> str | Unavailable:
     """Ask the metadata service for the region ("eu-north-1", "westeurope", "europe-west1"), `limit_seconds` in all."""
+    from http.client import HTTPException  # here: it takes 50 ms, and hardly any machine stands in a cloud
+
     deadline = time.monotonic() + limit_seconds
     try:
         text = _region(provider, base_url, deadline)
@@ -50,7 +51,7 @@ def region(provider: Provider, base_url: str = DEFAULT_URL, limit_seconds: float
         return Unavailable(f"no answer within {limit_seconds:g} s", "broken")
     except OSError as error:
         return Unavailable(f"out of reach ({error.strerror or error})", "broken")
-    except http.client.HTTPException as error:
+    except HTTPException as error:
         return Unavailable(f"no proper answer ({type(error).__name__})", "broken")
     except ValueError:
         return Unavailable(f"{base_url} is no address of the kind http://host:port", "broken")
@@ -78,11 +79,13 @@ def _region(provider: Provider, base_url: str, deadline: float) -> str | Unavail
 
 def _ask(request: _Request, base_url: str, deadline: float) -> str | Unavailable:
     """Ask once; redirects are not followed. Raises what sockets, http.client and a bad address raise."""
+    from http.client import HTTPConnection
+
     url = urlsplit(base_url)
     host, port = url.hostname, url.port or 80
     if url.scheme != "http" or not host:
         raise ValueError(base_url)
-    connection = http.client.HTTPConnection(host, port)
+    connection = HTTPConnection(host, port)
     connected = socket.create_connection((host, port), _left(deadline))
     connection.sock = _Hurried(connected, deadline)
     with contextlib.closing(connection):

@@ -164,6 +164,26 @@ def test_daemon_that_is_never_ready(greenrun: Greenrun, stamp: Stamp, trouble: s
     assert greenrun.leftovers() == []
 
 
+def test_daemon_that_is_late(greenrun: Greenrun, record: RecordReader) -> None:
+    """One that sleeps when it should be ready is not waited for: markers go nowhere, harm nothing, and that is said."""
+    job = 'echo "$GREENRUN_MARKS"; echo "metric loss 1" >> "$GREENRUN_MARKS" && sleep 1'
+    result = greenrun("sh", "-c", job, env={"LD_PRELOAD": preload_library(), "SIMULATED_TROUBLE": "late"})
+    assert result.returncode == 0
+    assert result.stdout == "/dev/null\n"
+    found = record()
+    assert found["metrics"] == {}
+    assert [warned["code"] for warned in found["warnings"]].count("markers") == 1
+
+
+def test_daemon_on_a_busy_machine(greenrun: Greenrun, record: RecordReader) -> None:
+    """One that computes for as long is waited for: it comes up as soon as the machine lets it."""
+    job = 'echo "metric loss 1" >> "$GREENRUN_MARKS"'
+    result = greenrun("sh", "-c", job, env={"LD_PRELOAD": preload_library(), "SIMULATED_TROUBLE": "busy"})
+    assert result.returncode == 0
+    assert record()["metrics"] == {"loss": 1.0}
+    assert record()["warnings"] == []
+
+
 def test_nvml_that_takes_long(
     greenrun: Greenrun, simulated: Callable[..., SimulatedMachine], stamp: Stamp, record: RecordReader
 ) -> None:

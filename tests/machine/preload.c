@@ -1,7 +1,7 @@
 /* A C library whose calls misbehave for greenrun's daemon alone: a log directory or files of its owner's on a file
  * system that hangs, no process left to fork, no thread, nobody to ask services, a daemon that stands still from its
  * birth or dies of it; and for greenrun as it starts a command. Loaded with LD_PRELOAD; told what to do by
- * SIMULATED_TROUBLE=hang|hang cache|hang token|nofork|nothread|nospawn|stop|die|slow start|killed. */
+ * SIMULATED_TROUBLE=hang|hang cache|hang token|nofork|nothread|nospawn|stop|die|late|busy|slow start|killed. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
 
 static int trouble(const char *kind) {
@@ -88,6 +89,11 @@ pid_t setsid(void) {
         raise(SIGSTOP);
     if (trouble("die"))
         _exit(3);
+    if (trouble("late"))
+        usleep(600000);
+    if (trouble("busy"))
+        for (clock_t end = clock() + 6 * CLOCKS_PER_SEC / 10; clock() < end;)
+            ;
     return real();
 }
 
