@@ -346,9 +346,8 @@ class Daemon:
             elif word == "exited":
                 self._status = rest
             elif word == "unready":
-                self._sampler.warn(
-                    "markers", "The sampler was late, so the command was given no file for markers: its own are not read."
-                )
+                sentence = "The sampler was late, so the command was given no file for markers: its own are not read."
+                self._sampler.warn("markers", sentence)
 
     def _spawned(self, pid: int | None, monotonic: float) -> None:
         self._spawned_at = monotonic
