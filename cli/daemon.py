@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from greenrun.cli.config import Config
+    from greenrun.cli.foresight import Foresight
     from greenrun.cli.hourly import Hourly
     from greenrun.cli.identity import Run
     from greenrun.cli.markers import Markers
@@ -127,7 +128,8 @@ class Daemon:
         self._wake_reader, self._wake_writer = os.pipe()
         self._markers: Markers | None = None
         self._hourly: Hourly | None = None
-        self._prepared: tuple[type[Markers], Hourly] | None = None
+        self._foresight: Foresight | None = None
+        self._prepared: tuple[type[Markers], type[Foresight], Hourly] | None = None
         self._spawned_at: float | None = None
         self._spawn_is_logged = False
         self._earlier_events: list[dict[str, Any]] = []
@@ -266,11 +268,11 @@ class Daemon:
         os.write(self._wake_writer, b"c")
 
     def _make_ready(self) -> Hourly:
-        from greenrun.cli import ending, hourly, markers  # noqa: F401  ending is only made ready
+        from greenrun.cli import ending, foresight, hourly, markers  # noqa: F401  ending is only made ready
 
         intensity = hourly.Hourly(self._sampler, self._config, self._run.utc)
         intensity.prepare()
-        self._prepared = markers.Markers, intensity
+        self._prepared = markers.Markers, foresight.Foresight, intensity
         os.write(self._wake_writer, b"p")
         return intensity
 
@@ -278,9 +280,10 @@ class Daemon:
         """Begin with what the thread has prepared; a second call does nothing."""
         if self._prepared is None or self._markers is not None:
             return
-        make_markers, self._hourly = self._prepared
+        make_markers, make_foresight, self._hourly = self._prepared
         self._hourly.begin(self._poll, self._earlier_events)
-        markers = make_markers(self._sampler, self._config, self._hourly, self._note, self._poll)
+        self._foresight = make_foresight(self._config, self._hourly, self._poll)
+        markers = make_markers(self._sampler, self._config, self._foresight, self._note, self._poll)
         marks_path = None if self._log_failure else os.path.join(self._run.run_dir, MARKS_NAME)
         markers.open(marks_path, self._setup.marks, self._output_begins, self._setup.parent_pid)
         self._markers = markers
@@ -320,6 +323,10 @@ class Daemon:
                 self._hourly.look()
             if self._spawned_at is not None:  # no network before the command runs
                 self._hourly.tick()
+        if self._foresight is not None and self._spawned_at is not None:
+            if self._foresight.descriptor in ready:
+                self._foresight.look()
+            self._foresight.tick(time.monotonic() - self._spawned_at)
         if self._markers is not None:
             self._markers.look()
         self._sampler.tick()
@@ -410,6 +417,8 @@ class Daemon:
             self._wait_for_last_word(deadline)
             if self._markers is not None:
                 self._markers.finish(deadline)
+            if self._foresight is not None:
+                self._foresight.finish()
             if self._hourly is not None:
                 answer_by = time.monotonic() + _LAST_ANSWER_SECONDS
                 self._hourly.finish(min(answer_by, self._life_ends - self._record_seconds()))

@@ -7,18 +7,18 @@ is killed has a figure, and an hour that a service revises has the newest.
 from __future__ import annotations
 
 import os
-import select
-import time
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Protocol
 
 from greenrun.cli import fetching
+from greenrun.cli.asking import PATIENCE_SECONDS, Asking
 from greenrun.cli.services import services
 from greenrun.intensity import chain, cloud, location, series
 from greenrun.intensity.cache import Cache, default_directory
 from greenrun.intensity.model import TITLES, Answer, Intensity, Passed, Place, Unavailable
 
 if TYPE_CHECKING:
+    import select
     from collections.abc import Callable, Iterable
 
     from greenrun.cli.config import Config
@@ -57,15 +57,13 @@ class Hourly:
         config: Config,
         started_utc: float,
         now: Callable[[], datetime] = _now,
-        patience_seconds: float = fetching.LIMIT_SECONDS + 1.0,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         """`started_utc` is in Unix seconds; `now` gives the present moment in UTC.
 
-        `patience_seconds`: how long a process that asks may take. It ends itself before that, unless it was stopped or
-        hangs in the kernel.
+        `patience_seconds`: how long a process that asks may take.
         """
         self._patience_seconds = patience_seconds
-        self.grams_per_kwh: float | None = None  # of the present hour, as far as is known
         self._log_to = log
         self._now = now
         self._config = config
@@ -84,8 +82,7 @@ class Hourly:
         self._find_place = False  # the cloud's metadata is to be asked, too
         self._due: datetime | None = None  # None: there is nobody to ask
         self._failures = 0  # in a row
-        self._fetch: fetching.Fetch | None = None
-        self._poll: select.poll | None = None
+        self._asking: Asking | None = None
         self._spans: list[Intensity] = []
         self._logged: dict[tuple[datetime | None, datetime | None], tuple[Any, ...]] = {}  # by stretch, the last word
         self._warned = False
@@ -132,7 +129,7 @@ class Hourly:
 
     def begin(self, poll: select.poll, earlier: Iterable[dict[str, Any]] = ()) -> None:
         """Log the tables' figure; from here on `poll` hears of answers. `earlier`: the log of a sampler that died."""
-        self._poll = poll
+        self._asking = Asking(poll, self._patience_seconds)
         spans = []
         for event in earlier:
             self._warned |= event["event"] == "warning" and event["code"] == "intensity"
@@ -140,18 +137,18 @@ class Hourly:
                 spans.append(chain.from_event(event))
         self._spans = series.merge((), spans)
         self._log_tables()
-        self._show_present()
 
     # --- while the command runs
 
     @property
     def descriptor(self) -> int | None:
         """What becomes readable when there is an answer."""
-        return None if self._fetch is None else self._fetch.descriptor
+        return None if self._asking is None else self._asking.descriptor
 
     def tick(self) -> None:
         """Take what the cache had; ask if it is time to."""
-        if not self._has_looked or self._poll is None:
+        asking = self._asking
+        if not self._has_looked or asking is None:
             return
         if not self._has_told:
             self._has_told = True
@@ -161,15 +158,15 @@ class Hourly:
                 self._log_tables()  # again, now with the services that may do better
                 if self._due is None:
                     self._complain()
-        if self._fetch is not None and time.monotonic() - self._fetch.begun > self._patience_seconds:
-            self._give_up(self._fetch, "the process that asks hangs")
+        if asking.is_overdue:
+            self._give_up("the process that asks hangs")
         now = self._now()
         if self._due is not None and self._due > now + _HOUR + timedelta(seconds=max(_AFTER_THE_HOUR_SECONDS)):
             self._due = now  # the clock was set back
-        if self._due is None or self._fetch is not None or now < self._due:
+        if self._due is None or asking.descriptor is not None or now < self._due:
             return
         try:
-            self._fetch = fetching.Fetch(
+            asking.begin(
                 self._config,
                 "history",
                 place=None if self._find_place else self._place,
@@ -179,29 +176,15 @@ class Hourly:
             )
         except OSError as error:
             self._take(fetching.failed(f"no process could be started ({error.strerror or error})"))
-            return
-        self._poll.register(self._fetch.descriptor, select.POLLIN)
 
     def look(self) -> None:
         """Take the answer, if it is there."""
-        fetch = self._fetch
-        if fetch is None or not select.select([fetch.descriptor], [], [], 0)[0]:
-            return
-        descriptor = fetch.descriptor
-        reply = fetch.read()
-        if reply is not None:
-            self._forget(descriptor)
+        if self._asking is not None and (reply := self._asking.look()) is not None:
             self._take(reply)
 
-    def _give_up(self, fetch: fetching.Fetch, reason: str) -> None:
-        self._forget(fetch.descriptor)
-        fetch.kill()
-        self._take(fetching.Reply(_NOWHERE, Answer([], self._without_answer("broken", reason))))
-
-    def _forget(self, descriptor: int) -> None:
-        self._fetch = None
-        if self._poll is not None:
-            self._poll.unregister(descriptor)
+    def _give_up(self, reason: str) -> None:
+        if self._asking is not None and self._asking.stop():
+            self._take(fetching.Reply(_NOWHERE, Answer([], self._without_answer("broken", reason))))
 
     def _take(self, reply: fetching.Reply) -> None:
         answer, now, moved = reply.answer, self._now(), False
@@ -225,6 +208,30 @@ class Hourly:
         self._log(answer.spans)
         self._complain()
 
+    # --- what is known
+
+    @property
+    def place(self) -> Place | None:
+        """Where the machine stands; None as long as that is to be asked."""
+        return None if self._find_place else self._place
+
+    @property
+    def table(self) -> Intensity | None:
+        """What counts where no service tells better: the figure for all time."""
+        return next(iter(self._tables.spans), None)
+
+    @property
+    def spans(self) -> list[Intensity]:
+        """What services have told of the run so far, in order of time."""
+        return self._spans
+
+    @property
+    def present(self) -> Intensity | None:
+        """What counts now, as far as is known."""
+        now = self._now()
+        known = [span for span in self._spans if span.from_utc is None or span.from_utc <= now]
+        return known[-1] if known else self.table
+
     # --- at the end
 
     def finish(self, deadline: float) -> None:
@@ -243,11 +250,9 @@ class Hourly:
         if self._due is not None and not self._failures and self._known_until() <= _start_of_hour(now):
             self._due = now  # without the minutes that are left for an hour's figure to appear
             self.tick()
-        while self._fetch is not None and (left := deadline - time.monotonic()) > 0:
-            if select.select([self._fetch.descriptor], [], [], left)[0]:
-                self.look()
-        if self._fetch is not None:
-            self._give_up(self._fetch, "gave no answer before the run was over")
+        if self._asking is not None and (reply := self._asking.wait(deadline)) is not None:
+            self._take(reply)
+        self._give_up("gave no answer before the run was over")
         if self._spans and self._known_until() < now:
             self._log(series.hold(self._spans, now, _HOLD))
 
@@ -265,7 +270,6 @@ class Hourly:
         passed = [*self._passed, *self._tables.passed]
         for intensity in self._tables.spans:
             self._write(intensity, passed)
-        self._show_present()
         if not self._tables.spans:  # then it is all the more of interest why
             reasons = [one._asdict() for one in passed]
             self._log_to.write("intensity", grams_per_kwh=None, how=self._place.how, passed=reasons)
@@ -278,13 +282,6 @@ class Hourly:
                 self._logged[stretch] = said
                 self._write(span, self._passed)
         self._spans = series.merge(self._spans, spans)
-        self._show_present()
-
-    def _show_present(self) -> None:
-        now = self._now()
-        known = [span for span in self._spans if span.from_utc is None or span.from_utc <= now]
-        for span in (known or self._tables.spans)[-1:]:
-            self.grams_per_kwh = span.grams_per_kwh
 
     def _write(self, intensity: Intensity, passed: list[Passed]) -> None:
         self._log_to.write("intensity", **chain.event_fields(intensity, self._place, passed))

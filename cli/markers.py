@@ -12,6 +12,7 @@ import select
 import time
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from greenrun.cli.foresight import event_fields
 from greenrun.cli.neighbours import Neighbours
 from greenrun.sampler import epochs, phases, prediction
 from greenrun.sampler.follow import BYTES_PER_SECOND, UNASKED_BYTES_PER_SECOND, Follower
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from greenrun.cli.config import Config
-    from greenrun.cli.hourly import Hourly
+    from greenrun.cli.foresight import Foresight
     from greenrun.sampler.loop import Sampler
 
 _MOST_EPOCHS = 20_000  # the record is made within two seconds; more would cost it, and the disk
@@ -52,7 +53,7 @@ class Markers:
         self,
         sampler: Sampler,
         config: Config,
-        hourly: Hourly,
+        foresight: Foresight,
         note: Tell,
         poll: select.poll,
     ) -> None:
@@ -61,8 +62,7 @@ class Markers:
         self._planned = config.planned_epochs
         self._asked = config.epochs is not None
         self._pattern = epochs.pattern(config.epoch_pattern, config.epoch_marks)
-        self._hourly = hourly
-        self._pue = config.pue or 1.0
+        self._foresight = foresight
         self._note = note
         self._series: dict[_Told, epochs.Series] = {"marks": epochs.Series(), "output": epochs.Series()}
         self._progress: dict[_Told, Progress] = {}  # empty until the command is known to run
@@ -73,6 +73,7 @@ class Markers:
         self._told = 0  # the number of epochs after which a lasting prediction was told
         self._of: dict[_Told, int] = {}  # as the newest mark with a total told it
         self._line_at = 0.0
+        self._measured = sampler.started, sampler.total_joules()  # CLOCK_MONOTONIC seconds, joules: at the last mark
         self._phases = phases.OpenPhases()
         self._metrics: dict[str, float] = {}
         self._unwritten_metrics: set[str] = set()
@@ -263,16 +264,27 @@ class Markers:
         at = now if mark.at is None else min(mark.at, now)
         self._sampler.write("epoch", at, n=mark.n, of=mark.of, mark=mark.mark, **{"from": source})
         self._job_tells |= source == "marks"
-        point = Point(at - self._sampler.started, self._sampler.total_joules())
+        point = Point(at - self._sampler.started, self._used_until(at, now))
         if self._progress:
             self._go_on(mark, source, point)
         else:
             self._early.append((mark, source, point))
 
+    def _used_until(self, at: float, now: float) -> float:
+        """Give the joules until a moment between the last mark and now, as if the power had been the same all the time.
+
+        A file is looked at a few times a second, and one look may find several marks.
+        """
+        since, joules = self._measured
+        share = min(max((at - since) / max(now - since, 1e-9), 0.0), 1.0)
+        self._measured = max(at, since), joules + share * (self._sampler.total_joules() - joules)
+        return self._measured[1]
+
     def _go_on(self, mark: epochs.Mark, source: _Told, point: Point) -> None:
         """See what a mark means for the job, and predict the whole of it anew."""
         progress = self._progress[source]
         progress.mark(mark.n, mark.mark, point)
+        self._foresight.expect()
         if self._job_tells and source == "output":
             return
         self._learn_total(mark.of, source)
@@ -290,17 +302,18 @@ class Markers:
     def _predict(self, progress: Progress, total: int) -> None:
         planned = progress.planned(total)
         predicted = prediction.predict(progress.setup, progress.costs, planned)
-        grams = None
-        grams_per_kwh = self._hourly.grams_per_kwh
-        if predicted.energy_joules is not None and grams_per_kwh is not None:
-            grams = _scaled(predicted.energy_joules, grams_per_kwh * self._pue / 3.6e6)
+        foreseen = None
+        if predicted.energy_joules is not None:
+            foreseen = self._foresight.foresee(
+                progress.spawned, progress.newest, predicted.energy_joules, predicted.duration_seconds.value
+            )
         fields: dict[str, Any] = {
             "after_epoch": total - planned + predicted.after_epoch,
             "epochs": total,
             "rule": predicted.rule,
-            "duration_seconds": _interval(predicted.duration_seconds),
-            "energy_joules": _interval(predicted.energy_joules),
-            "co2e_grams": _interval(grams),
+            "duration_seconds": predicted.duration_seconds._asdict(),
+            "energy_joules": predicted.energy_joules and predicted.energy_joules._asdict(),
+            **event_fields(foreseen),
         }
         self._sampler.write("prediction", **fields)
         if predicted.after_epoch < planned:
@@ -315,11 +328,3 @@ class Markers:
         counted = [meter.device for meter in self._sampler.meters if meter.device.counted]
         estimated = all(device.method == "estimate" for device in counted)
         self._note(prediction_line(prediction, estimated=estimated), lasting=lasting)
-
-
-def _scaled(interval: prediction.Interval, factor: float) -> prediction.Interval:
-    return prediction.Interval(interval.value * factor, interval.low * factor, interval.high * factor)
-
-
-def _interval(interval: prediction.Interval | None) -> dict[str, float] | None:
-    return None if interval is None else {"value": interval.value, "low": interval.low, "high": interval.high}

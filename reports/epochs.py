@@ -78,6 +78,7 @@ def _made(event: Event, actual: Amounts, *, anew: bool) -> Made:
         "duration_seconds": duration,
         "energy_joules": joules,
         "co2e_grams": grams,
+        "ahead": None if anew else event.get("ahead"),
         "error_percent": {
             "duration_seconds": _error_percent(duration, actual["duration_seconds"]),
             "energy_joules": _error_percent(joules, actual["energy_joules"]),

@@ -134,6 +134,19 @@ class Within(TypedDict):
     co2e_grams: bool | None
 
 
+class Ahead(TypedDict):
+    """The carbon intensity that the hours to come were predicted with.
+
+    `forecast_percent` is how much of that time a forecast covered; `links` are what the figures are of, the one for
+    most of the time first.
+    """
+
+    grams_per_kwh: float
+    uncertainty_percent: float
+    forecast_percent: float
+    links: list[str]
+
+
 class Made(TypedDict):
     """One prediction of the whole job, made after an epoch, by a rule; and what came of it."""
 
@@ -143,6 +156,7 @@ class Made(TypedDict):
     duration_seconds: Range | None
     energy_joules: Range | None
     co2e_grams: Range | None
+    ahead: Ahead | None
     error_percent: Amounts
     within: Within
 

@@ -52,14 +52,14 @@ class Follower:
     def read(self) -> list[Mark]:
         """Give the marks in what was appended since the last call.
 
-        So many bytes are read for each second that has passed, a second's worth at once at most; of more, the oldest
+        Several that came since then are told as if they had come at equal distances, the last one now. So many bytes are read for each second that has passed, a second's worth at once at most; of more, the oldest
         is left out and counted in `skipped_bytes`. A file that became shorter is read again from its beginning. Raises
         OSError where the file system fails.
         """
         now = time.monotonic()
         refilled = self._allowance + (now - self._read_at) * self._bytes_per_second
         self._allowance = min(float(self._bytes_per_second), refilled)
-        self._read_at = now
+        before, self._read_at = self._read_at, now
         size = os.lseek(self._descriptor, 0, os.SEEK_END)  # fstat would have NFS write out all that the job wrote
         if size < self._position:
             self._position = 0
@@ -80,11 +80,13 @@ class Follower:
                 break
             self._position += len(data)
             marks += self._scanner.feed(data)
-        return marks
+        return _spread(marks, before, now)
 
     def finish(self) -> list[Mark]:
         """Give the marks in what is left, now that the job has ended: also in a last line that nothing ended."""
-        return self.read() + self._scanner.finish()
+        before = self._read_at
+        marks = self.read() + self._scanner.finish()
+        return _spread(marks, before, self._read_at)
 
     @property
     def skipped_bytes(self) -> int:
@@ -94,3 +96,9 @@ class Follower:
     def close(self) -> None:
         """Let go of the file."""
         os.close(self._descriptor)
+
+
+def _spread(marks: list[Mark], after: float, until: float) -> list[Mark]:
+    """Give the marks their times, for an epoch that took no time at all would be a false figure."""
+    step = (until - after) / max(len(marks), 1)
+    return [mark._replace(at=after + step * number) for number, mark in enumerate(marks, start=1)]

@@ -84,6 +84,11 @@ class Progress:
         """What the job cost before its first epoch."""
         return Cost(self.first.t - self.spawned.t, _joules(self.spawned, self.first))
 
+    @property
+    def newest(self) -> Point:
+        """Where the last finished epoch ended; the start of the command before there is one."""
+        return self._ended or self.spawned
+
     def planned(self, of: int) -> int:
         """Give how many of `of` epochs this run will have done itself: one that was resumed does not do the first ones.
 

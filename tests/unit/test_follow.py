@@ -6,6 +6,7 @@ import fcntl
 import os
 import subprocess
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,11 @@ import pytest
 from greenrun.sampler import epochs, follow
 from greenrun.sampler.epochs import Mark, Scanner
 from greenrun.sampler.follow import Follower
+
+
+def found(marks: list[Mark]) -> list[Mark]:
+    """Give marks without their times."""
+    return [mark._replace(at=None) for mark in marks]
 
 
 def test_starts_at_the_end(tmp_path: Path) -> None:
@@ -24,9 +30,9 @@ def test_starts_at_the_end(tmp_path: Path) -> None:
     with path.open("a") as file:
         file.write("Epoch 2 loss 1\nEpo")
         file.flush()
-        assert follower.read() == [Mark(2, None, "end")]
+        assert found(follower.read()) == [Mark(2, None, "end")]
         file.write("ch 3 loss 1")
-    assert follower.finish() == [Mark(3, None, "end")]
+    assert found(follower.finish()) == [Mark(3, None, "end")]
 
 
 def test_through_the_descriptor_of_a_process(tmp_path: Path) -> None:
@@ -38,7 +44,7 @@ def test_through_the_descriptor_of_a_process(tmp_path: Path) -> None:
         follower = Follower(f"/proc/{job.pid}/fd/1", Scanner())
         path.unlink()
         job.communicate(b"\n")
-        assert follower.read() == [Mark(5, 9, "start")]
+        assert found(follower.read()) == [Mark(5, 9, "start")]
         assert os.lseek(file.fileno(), 0, os.SEEK_CUR) == len("Epoch 5/9\n")
     follower.close()
 
@@ -49,7 +55,7 @@ def test_truncated(tmp_path: Path) -> None:
     path.write_text("x" * 1000)
     follower = Follower(str(path), Scanner())
     path.write_text("\nEpoch 1\n")
-    assert follower.read() == [Mark(1, None, "start")]
+    assert found(follower.read()) == [Mark(1, None, "start")]
 
 
 def test_budget(tmp_path: Path) -> None:
@@ -61,7 +67,7 @@ def test_budget(tmp_path: Path) -> None:
         file.truncate(3 * follow.BYTES_PER_SECOND)  # sparse
         file.seek(0, os.SEEK_END)
         file.write(b"\nEpoch 9/9\n")
-    assert follower.read() == [Mark(9, 9, "start")]
+    assert found(follower.read()) == [Mark(9, 9, "start")]
     assert follower.skipped_bytes == 2 * follow.BYTES_PER_SECOND + len(b"\nEpoch 9/9\n")
 
 
@@ -86,6 +92,25 @@ def test_looks_again_in_time(tmp_path: Path) -> None:
     assert follower.due <= time.monotonic()
     follower.read()
     assert 0 < follower.due - time.monotonic() <= 0.25
+
+
+def test_several_marks_in_one_look(tmp_path: Path) -> None:
+    """They came somewhen since the last look: no epoch took no time, and together they took that long."""
+    path = tmp_path / "out"
+    path.touch()
+    follower = Follower(str(path), Scanner())
+    before = time.monotonic()
+    follower.read()
+    after = time.monotonic()
+    path.write_text("Epoch 1/9\nEpoch 2/9\nEpoch 3/9\nEpoch 4/9")
+    time.sleep(0.2)
+    now = time.monotonic()
+    times = [mark.at or 0.0 for mark in follower.finish()]
+    steps = [late - early for early, late in pairwise([before, *times])]
+    assert [mark for mark in steps if mark < 0.04] == []
+    assert now <= times[-1] <= time.monotonic()
+    assert steps[2:] == pytest.approx(steps[1:-1], abs=1e-6)
+    assert times[0] - after <= steps[1]
 
 
 def test_pattern_that_is_too_slow(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from greenrun.cli.config import Config
+from greenrun.cli.foresight import Foresight
 from greenrun.cli.hourly import Hourly
 from greenrun.cli.markers import Markers
 from greenrun.sampler.loop import Sampler
@@ -28,7 +29,9 @@ class Told:
         self.file = folder / "marks"
         self.file.touch()
         self.notes: list[tuple[int, bool]] = []
-        self.markers = Markers(sampler, config, Hourly(sampler, config, time.time()), self._note, select.poll())
+        poll = select.poll()
+        foresight = Foresight(config, Hourly(sampler, config, time.time()), poll)
+        self.markers = Markers(sampler, config, foresight, self._note, poll)
         self.markers.open(str(self.file), None, {}, 0)
 
     def _note(self, text: str, /, *, lasting: bool) -> None:
