@@ -320,11 +320,11 @@ class Markers:
             self._tell(fields, predicted.after_epoch)
 
     def _tell(self, prediction: dict[str, Any], after: int) -> None:
-        from greenrun.reports.terminal import prediction_line
+        from greenrun.reports import predicted
 
         lasting = after >= 2 * self._told
         if lasting:
             self._told = after
         counted = [meter.device for meter in self._sampler.meters if meter.device.counted]
         estimated = all(device.method == "estimate" for device in counted)
-        self._note(prediction_line(prediction, estimated=estimated), lasting=lasting)
+        self._note(predicted.line(prediction, estimated=estimated), lasting=lasting)

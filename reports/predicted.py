@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 COVERAGE = "90\u00a0%"
 """How often the actual value is to lie within a predicted range; docs/prediction.md has how often it does."""
 
+_ALL_PERCENT = 99.5
+
 _AMOUNTS: dict[str, tuple[str, Callable[[float], str]]] = {
     "duration_seconds": ("time", units.duration),
     "energy_joules": ("energy", units.energy),
@@ -31,8 +33,18 @@ def line(prediction: Mapping[str, Any], *, estimated: bool) -> str:
         for key, told in _told(prediction)
     ]
     doubt = f"{COVERAGE} ranges of the prediction alone" + (", from energy that is estimated, not measured" * estimated)
+    doubt += _forecast(prediction)
     text = f"greenrun: {_after(prediction)}, the whole job is predicted to take {', '.join(amounts)}; {doubt}"
     return text.replace(units.NO_BREAK, " ")
+
+
+def _forecast(prediction: Mapping[str, Any]) -> str:
+    """Say whether the grams rest on a forecast: without one they are those of a constant intensity."""
+    percent = (prediction.get("ahead") or {"forecast_percent": 0.0})["forecast_percent"]
+    if not percent:
+        return ""
+    share = "the" if percent > _ALL_PERCENT else f"{percent:.0f}{units.NO_BREAK}% of the"
+    return f"; CO2e by the forecast for {share} time to come"
 
 
 def entries(prediction: Prediction) -> Iterator[tuple[str, str]]:

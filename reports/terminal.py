@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from greenrun.reports.record import Device, Phase, Record
 
-prediction_line = predicted.line
 
 _TEXT_COLUMN = 14
 _PREFIX = "greenrun: "

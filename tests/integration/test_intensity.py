@@ -292,6 +292,23 @@ def test_nobody_is_asked_before_the_command_runs(
     assert record()["intensity"]["link"] == "electricitymaps"
 
 
+def test_a_long_job_is_charged_with_its_forecast(greenrun: Greenrun, services: Services, record: RecordReader) -> None:
+    """From the moment at which it is there; what was predicted before says that it rests on none."""
+    services.expected = lambda _: 1000.0
+    log = '"$GREENRUN_RUN_DIR/run.jsonl"'
+    job = (
+        'for i in $(seq 100); do echo "epoch $i 20000" >> "$GREENRUN_MARKS"; sleep 0.5; '
+        f'grep -qsE "forecast_percent.: ?[1-9]" {log} && break; done'
+    )
+    result = greenrun("sh", "-c", job, env=online(services))
+    assert result.returncode == 0, result.stderr
+    first, *_, last = record()["prediction"]["made"]
+    assert first["ahead"]["forecast_percent"] == 0.0
+    assert last["ahead"]["forecast_percent"] > 0.0
+    assert last["ahead"]["links"][-1] == "electricitymaps"
+    assert sum("forecast" in request.path for request in services.requests) == 1
+
+
 def test_two_samplers_of_a_run_complain_once(
     greenrun: Greenrun, services: Services, record: RecordReader, run_dirs: RunDirs
 ) -> None:

@@ -77,3 +77,18 @@ def test_a_job_that_ended_before_its_last_epoch() -> None:
         "predicted 1 h 18 min, 181 Wh for 50 epochs, after epoch 1 of 50; "
         "it ended before, so that this was an upper bound"
     )
+
+
+def test_a_forecast_behind_the_grams_is_told() -> None:
+    """And for how much of the time; without one nothing is said."""
+    amount = {"value": 100.0, "low": 90.0, "high": 120.0}
+
+    def line(percent: float | None) -> str:
+        ahead = None if percent is None else {"forecast_percent": percent}
+        fields = {"after_epoch": 1, "epochs": 9, "duration_seconds": amount, "co2e_grams": amount, "ahead": ahead}
+        return predicted.line(fields, estimated=False)
+
+    assert line(100.0).endswith(" of the prediction alone; CO2e by the forecast for the time to come")
+    assert line(62.5).endswith("; CO2e by the forecast for 62 % of the time to come")
+    assert line(0.0).endswith(" of the prediction alone")
+    assert line(None).endswith(" of the prediction alone")

@@ -137,9 +137,9 @@ def test_the_line_of_a_prediction() -> None:
         "1000 J (900 to 1100 J); 90 % ranges of the prediction alone"
     )
     fields["duration_seconds"] = {"value": 104.0, "low": 73.2, "high": 134.0}
-    assert "take 104 s (73.2 s to 2 min 14 s), " in terminal.prediction_line(fields, estimated=False)
+    assert "take 104 s (73.2 s to 2 min 14 s), " in predicted.line(fields, estimated=False)
     fields["duration_seconds"] = {"value": 200.0, "low": 120.0, "high": 300.0}
-    assert "(2 min 0 s to 5 min 0 s), " in terminal.prediction_line(fields, estimated=False)
+    assert "(2 min 0 s to 5 min 0 s), " in predicted.line(fields, estimated=False)
     fields["co2e_grams"] = {"value": 0.1, "low": 0.0, "high": 1.2}
     assert ", 100 mg CO2e (0 to 1.20 g); 90 % ranges of the prediction alone, from energy that is estimated" in (
         predicted.line(fields, estimated=True)
