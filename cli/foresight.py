@@ -1,12 +1,14 @@
 """The grams that a job under way will have caused: its past hours as they were, those to come by their forecast.
 
-The forecast is asked for in the background, once an hour, as soon as a job that tells its epochs has lasted a minute or
-is predicted to last beyond this hour. Where it cannot be had, the grams rest on the figure of now and the yearly average.
+The forecast is asked for in the background, once an hour, as soon as a job that tells its epochs has lasted a minute
+or is predicted to last beyond this hour. Where there is none, the grams rest on the figure of now and the yearly
+average.
 """
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from greenrun.cli.asking import PATIENCE_SECONDS, Asking
@@ -69,7 +71,7 @@ class Foresight:
         return self._asking.descriptor
 
     def expect(self) -> None:
-        """The job tells its epochs: there will be a prediction."""
+        """Take note that the job tells its epochs: there will be a prediction."""
         self._is_wanted = True
 
     def tick(self, running_seconds: float) -> None:
@@ -132,7 +134,7 @@ class Foresight:
         return Foreseen(Interval(*(self._pue * (so_far + grams) for grams in (to_come[0], low, high))), ahead)
 
     def _so_far(self, start: Point, newest: Point, now: datetime) -> float | None:
-        """Give the grams before PUE until the newest moment, each stretch of ten minutes or more with its own figure."""
+        """Give the grams until the newest moment, before PUE; stretches of ten minutes have each their own figure."""
         if not self._past:
             self._past = [start]
         points = self._past + [newest] * (newest.t > self._past[-1].t)
@@ -140,7 +142,7 @@ class Foresight:
             self._past.append(newest)
         known = series.hold(self._hourly.spans, now, timedelta(hours=24))
         grams = 0.0
-        for before, after in zip(points, points[1:], strict=False):
+        for before, after in pairwise(points):
             ended = now - timedelta(seconds=newest.t - after.t)
             begun = ended - timedelta(seconds=after.t - before.t)
             was = outlook.over(known, None, self._hourly.table, begun, ended)

@@ -291,7 +291,7 @@ class Markers:
         total = self._planned or self._of.get(source)
         more = len(progress.finished) - self._predicted
         enough = max(1, self._predicted // _PREDICTED_ANEW)
-        if total is not None and more >= enough and mark.n <= total <= _MOST_EPOCHS:
+        if total is not None and more >= enough and mark.n <= total <= _MOST_EPOCHS and not progress.is_unclear:
             self._predicted = len(progress.finished)
             self._predict(progress, total)
 

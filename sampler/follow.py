@@ -52,7 +52,9 @@ class Follower:
     def read(self) -> list[Mark]:
         """Give the marks in what was appended since the last call.
 
-        Several that came since then are told as if they had come at equal distances, the last one now. So many bytes are read for each second that has passed, a second's worth at once at most; of more, the oldest
+        Several that came since then are told as if they had come at equal distances, the last one now.
+
+        So many bytes are read for each second that has passed, a second's worth at once at most; of more, the oldest
         is left out and counted in `skipped_bytes`. A file that became shorter is read again from its beginning. Raises
         OSError where the file system fails.
         """

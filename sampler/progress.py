@@ -47,6 +47,7 @@ class Progress:
         self._boundary = spawned
         self._ended: Point | None = None  # the last epoch that was finished
         self._last_n: int | None = None
+        self._first_is_bare = False  # the first finished epoch has no start mark
 
     def mark(self, n: int, kind: Literal["start", "end"], at: Point) -> None:
         """Take one mark; its number is above those before it."""
@@ -68,16 +69,32 @@ class Progress:
 
     def _finish(self, n: int, at: Point) -> None:
         begin = self._boundary
+        if not self.finished:
+            self._first_is_bare = self._begun is None
         # A job whose first mark has a high number was resumed: it has not done all those epochs itself.
         first = n if self._last_n is None else self._last_n + 1
         if self._begun is not None:
             first = self._begun
         count = max(n - first + 1, 1)
+        if self.is_unclear and count > 1 and self.finished[0].n <= count:
+            self._tells_only_some()
         self.finished.append(Epoch(n, begin.t, at.t - begin.t, _joules(begin, at), count))
         since = self._ended or begin
         joules = _joules(since, at)
         self.costs += [Cost((at.t - since.t) / count, None if joules is None else joules / count)] * count
         self._begun, self._boundary, self._last_n, self._ended = None, at, n, at
+
+    def _tells_only_some(self) -> None:
+        """Have the first mark stand for all epochs before it, as the second does."""
+        told = self.finished[0]
+        self.finished[0] = told._replace(epochs=told.n)
+        joules = None if told.energy_joules is None else told.energy_joules / told.n
+        self.costs[:] = [Cost(told.duration_seconds / told.n, joules)] * told.n
+
+    @property
+    def is_unclear(self) -> bool:
+        """Whether the only mark so far ended a later epoch than the first: a resumed job, or one that tells each tenth."""
+        return len(self.finished) == 1 and self.finished[0].n > 1 and self._first_is_bare
 
     @property
     def setup(self) -> Cost:

@@ -80,11 +80,14 @@ def test_a_start_told_twice() -> None:
 
 
 def test_every_tenth_epoch_is_marked() -> None:
-    """One entry stands for all since the mark before; the first of a resumed job for one, or for what it began with."""
+    """One entry stands for all since the mark before, the first for all before it; of a resumed job for one, or more.
+
+    As long as there is only one mark nobody can tell which of the two it is.
+    """
     progress = Progress(SPAWNED)
     for n in (10, 20, 25):
         progress.mark(n, "end", at(float(n)))
-    assert [(epoch.n, epoch.epochs) for epoch in progress.finished] == [(10, 1), (20, 10), (25, 5)]
+    assert [(epoch.n, epoch.epochs) for epoch in progress.finished] == [(10, 10), (20, 10), (25, 5)]
     resumed = Progress(SPAWNED)
     resumed.mark(11, "start", at(2.0))
     resumed.mark(20, "end", at(5.0))
@@ -128,3 +131,31 @@ def test_epochs_never_overlap(marks: list[tuple[int, str, float]]) -> None:
         assert epoch.energy_joules == pytest.approx(10.0 * epoch.duration_seconds, abs=1e-6)
         now = epoch.from_t + epoch.duration_seconds
     assert now <= t + 1e-9
+
+
+def test_every_tenth_epoch_is_predicted_as_such() -> None:
+    """From the second mark on: the first ten cost a tenth of what they took, each."""
+    progress = Progress(SPAWNED)
+    progress.mark(10, "end", at(11.0))
+    assert progress.is_unclear
+    progress.mark(20, "end", at(19.0))
+    assert not progress.is_unclear
+    assert progress.costs == [pytest.approx(Cost(1.0, 10.0))] * 10 + [pytest.approx(Cost(0.8, 8.0))] * 10
+    assert progress.planned(100) == 100
+    resumed = Progress(SPAWNED)
+    for n in (51, 52):
+        resumed.mark(n, "end", at(float(n)))
+    assert resumed.costs == [pytest.approx(Cost(50.0, 500.0)), pytest.approx(Cost(1.0, 10.0))]
+    assert resumed.planned(100) == 50
+
+
+def test_what_is_clear_at_once() -> None:
+    """The first epoch, and one whose beginning was told: what came before it another run has done."""
+    first, begun = Progress(SPAWNED), Progress(SPAWNED)
+    first.mark(1, "end", at(1.0))
+    begun.mark(7, "start", at(1.0))
+    begun.mark(8, "start", at(2.0))
+    assert not first.is_unclear
+    assert not begun.is_unclear
+    begun.mark(14, "end", at(3.0))
+    assert [one.epochs for one in begun.finished] == [1, 7]
