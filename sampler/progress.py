@@ -93,7 +93,7 @@ class Progress:
 
     @property
     def is_unclear(self) -> bool:
-        """Whether the only mark so far ended a later epoch than the first: a resumed job, or one that tells each tenth."""
+        """Whether the only mark so far ended a later epoch than the first: resumed there, or each tenth is told."""
         return len(self.finished) == 1 and self.finished[0].n > 1 and self._first_is_bare
 
     @property
