@@ -89,9 +89,7 @@ class Foresight:
         until = max(self._until or now, now + _LEAST_AHEAD)
         self._asked = now
         try:
-            self._asking.begin(
-                self._config, "forecast", place=place, to_utc=min(until, now + _MOST_AHEAD), now_utc=now
-            )
+            self._asking.begin(self._config, "forecast", place=place, to_utc=min(until, now + _MOST_AHEAD), now_utc=now)
         except OSError:  # the one who asks for the past says so
             return
 
