@@ -121,6 +121,8 @@ _is_devices = _list_of(
         max_watts=_is_number,
         span_microjoules=_or_null(_is_whole),
         resolution_joules=_if_there(_is_number),
+        resolution_seconds=_if_there(_is_amount),
+        of_job=_if_there(_is_flag),
         note=_is_text,
         from_t=_is_seconds,
     )

@@ -127,7 +127,7 @@ class Sampler:
                 self._clock_base = (_unix_seconds(event["utc"]) - monotonic, event["boottime"] - monotonic)
             if event["event"] in ("start", "device"):
                 for device in event["devices"]:
-                    self.meters.append(Meter(Device(**{name: device[name] for name in names})))
+                    self.meters.append(Meter(Device(**{name: device[name] for name in names if name in device})))
                     self.from_t.append(device["from_t"])
             elif event["event"] == "clock":
                 self._clock_told = (event["utc_step_seconds"], event["suspended_seconds"])

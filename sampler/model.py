@@ -30,6 +30,8 @@ class Device(NamedTuple):
     `span_microjoules` is the largest value that a counter shows before it starts again at 0, None if it never does.
     `max_watts` is the power above which a reading is taken for nonsense. `resolution_joules` is what the figure of any
     stretch, however short, may be off by because the reading moves in steps; it is beside the per cent.
+    `resolution_seconds`: the same for a reading that is up to so old: the energy of so much time. `of_job` tells
+    whether a scheduler gave the device to the job alone, None where that is not known.
     """
 
     id: str
@@ -41,6 +43,8 @@ class Device(NamedTuple):
     max_watts: float
     span_microjoules: int | None = None
     resolution_joules: float = 0.0
+    resolution_seconds: float = 0.0
+    of_job: bool | None = None
     counted: bool = True
     trusted: bool = True
     note: str = ""
