@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 READY_WAIT_SECONDS = 0.25  # the job does not wait longer for the daemon
 _BUSY_WAIT_SECONDS = 1.0  # but for one that only waits for a processor: then the machine is late, not the daemon
-_BUSY_LOOK_SECONDS = 0.02
+_BUSY_LOOK_SECONDS, _BUSY_LOOKS = 0.02, 3  # it may be at the disk in one of them
 END_WAIT_SECONDS = 1.9  # with what comes after it, its end is no more than two seconds late
 _REAP_WAIT_SECONDS = 0.04
 _MOST_DAEMONS = 4  # one that dies is replaced; one that keeps dying is not
@@ -101,8 +101,9 @@ class Session:
 
     def _wait_until_ready(self) -> None:
         self._wait(READY_WAIT_SECONDS, lambda: self._ready)
-        deadline = time.monotonic() + _BUSY_WAIT_SECONDS
-        while not self._ready and time.monotonic() < deadline and procstat.is_runnable(self.daemon_pid):
+        deadline, idle = time.monotonic() + _BUSY_WAIT_SECONDS, 0
+        while not self._ready and time.monotonic() < deadline and idle < _BUSY_LOOKS:
+            idle = 0 if procstat.is_runnable(self.daemon_pid) else idle + 1
             self._wait(_BUSY_LOOK_SECONDS, lambda: self._ready)
 
     # --- what the daemon hears
