@@ -18,6 +18,7 @@ TITLES = {  # in the order of the page
     "sampler_cost": "What sampling costs",
     "log_size": "Size of the run log",
     "passthrough": "Output that is watched",
+    "slurm_prolog": "SLURM's prolog and epilog",
     "scanning": "Searching output for epochs",
     "installed": "Size of an installation",
     "soak": "Killed and stopped at random",

@@ -19,6 +19,7 @@ NEAR_MISSES = (
     "epoch time 1690000000",
     "epoch time: 3",
     "epoch 0 of the cluster map",
+    "Epoch        : 1",
     "epoch 17 fsid 2b3c created",
     "2023-01-01 epoch=17 osdmap",
     "2023-01-01T12:00:00.000+0000 7f01 10 osd.3 17 epoch 17 while starting",

@@ -45,6 +45,7 @@ class Config(NamedTuple):
     start: str | None = None  # "greenest" waits, "now" does not
     deadline: float | None = None  # seconds from now
     duration: float | None = None  # seconds
+    every_rank: bool = False  # False: the first rank of a node measures for all of them
     record_command: bool = True
     electricitymaps_token_file: str | None = None
     electricitymaps_url: str | None = None  # None, also below: the service's own address
@@ -54,6 +55,9 @@ class Config(NamedTuple):
     cloud_metadata_url: str | None = None
     sysfs_root: str = "/sys"
     procfs_root: str = "/proc"
+    agent: str = "/run/greenrun/agent.sock"
+    spool: str = "/var/spool/greenrun"  # of a scheduler's jobs; root's alone
+    copy: Literal["never", "asked", "always"] = "asked"  # of its record for a job's user
     warnings: tuple[str, ...] = ()  # an unknown GREENRUN_ variable, an unreadable file: one sentence each
 
     @property
@@ -87,6 +91,24 @@ def load(flags: Mapping[str, str | bool], environ: Mapping[str, str], cwd: str, 
         _environment(environ, warnings),
         _flags(flags),
     ]
+    return _together(layers, warnings)
+
+
+def load_site(environ: Mapping[str, str], site_file: str = SITE_FILE) -> Config:
+    """Give what the site has set, and the spool's variable: all that counts for what root runs around users' jobs.
+
+    Raises UserError as `load` does, and for a file that cannot be read: root is not to write where nobody told it to.
+    """
+    warnings: list[str] = []
+    layers = _with_cluster(site_file, environ.get("SLURM_CLUSTER_NAME", ""), warnings)
+    if warnings:
+        raise UserError(warnings[0])
+    spool = {name: environ[name] for name in ("GREENRUN_SPOOL",) if name in environ}
+    return _together([*layers, _environment(spool, warnings)], warnings)
+
+
+def _together(layers: list[_Layer], warnings: list[str]) -> Config:
+    """Lay each layer over those before it."""
     settings: _Layer = {}
     for layer in layers:
         if "country" in layer or "zone" in layer:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from greenrun.cli.hourly import Hourly
     from greenrun.cli.identity import Run
     from greenrun.cli.markers import Markers
+    from greenrun.sampler.allocation import Allocation
 
 MARKS_NAME = "marks"  # in the run directory; $GREENRUN_MARKS names it to the command
 _LAST_WORD_SECONDS = 0.8  # for `exited` from the command line and for a relay's last markers, when the command is over
@@ -106,6 +107,17 @@ def output_kind(status: os.stat_result) -> str:
     return "terminal" if is_terminal else "other"
 
 
+def _allocation(run: Run) -> Allocation | None:
+    """Give what the scheduler tells of the job's GPUs; a record of the site's is of the node, neighbours and all."""
+    if "SLURM_JOB_ID" not in os.environ:
+        return None
+    from greenrun.cli.surroundings import surroundings
+    from greenrun.sampler.allocation import allocation
+
+    found = allocation(surroundings(os.environ))
+    return found._replace(whole_node=True) if found and run.kind == "job" else found
+
+
 class Daemon:
     """One run: opens the log, listens to greenrun, the job and the markers, and samples."""
 
@@ -117,8 +129,10 @@ class Daemon:
         self._run = setup.run
         self._writer = Writer()
         self._log_failure: str | None = None
-        machine = Machine(self._config.sysfs_root, self._config.procfs_root)
-        self._sampler = Sampler(machine, self._writer, self._config.interval, self._run.monotonic)
+        machine = Machine(self._config.sysfs_root, self._config.procfs_root, _allocation(self._run), self._config.agent)
+        self._sampler = Sampler(
+            machine, self._writer, self._config.interval, self._run.monotonic, aligned=self._run.kind == "job"
+        )
         self._job: JobProcess | None = None
         self._job_ended_at: float | None = None
         self._heard = b""
@@ -299,12 +313,7 @@ class Daemon:
 
     def _wait_once(self) -> None:
         """Sleep until something happens or a reading is due, and see to it."""
-        seconds = max(self._sampler.due() - time.monotonic(), 0.0)
-        if self._job is not None and self._job.poll_seconds is not None:
-            seconds = min(seconds, self._job.poll_seconds)
-        if self._markers is not None and self._markers.poll_seconds is not None:
-            seconds = min(seconds, self._markers.poll_seconds)
-        ready = {descriptor for descriptor, _ in self._poll.poll(seconds * 1000)}
+        ready = {descriptor for descriptor, _ in self._poll.poll(self._longest_sleep_seconds() * 1000)}
         if self._job is not None and (
             self._job.descriptor in ready or (self._job.poll_seconds is not None and self._job.has_ended())
         ):
@@ -330,6 +339,14 @@ class Daemon:
         if self._markers is not None:
             self._markers.look()
         self._sampler.tick()
+
+    def _longest_sleep_seconds(self) -> float:
+        seconds = max(self._sampler.due() - time.monotonic(), 0.0)
+        if self._job is not None and self._job.poll_seconds is not None:
+            seconds = min(seconds, self._job.poll_seconds)
+        if self._markers is not None and self._markers.poll_seconds is not None:
+            seconds = min(seconds, self._markers.poll_seconds)
+        return seconds
 
     def _is_over(self) -> bool:
         return self._job_ended_at is not None or self._never_started is not None

@@ -34,7 +34,11 @@ def main(request: dict[str, Any]) -> NoReturn:
         marks=None,
         resume=told.resume,
     )
-    daemon.main(setup, lambda setup: Detached(setup, told))
+    if told.job is None:
+        daemon.main(setup, lambda setup: Detached(setup, told))
+    from greenrun.cli.slurm.jobdaemon import JobDaemon
+
+    daemon.main(setup, lambda setup: JobDaemon(setup, told))
 
 
 class Detached(daemon.Daemon):
@@ -52,8 +56,11 @@ class Detached(daemon.Daemon):
         self._told: bytes | None = None  # the numbers of the signals
         for number in (ENDED, FAILED):
             signal.signal(number, lambda _number, _frame: None)
-        # Where nobody hears it any more nobody would ever end this run: then BrokenPipeError ends it.
-        os.write(setup.news, b"pid %d\n" % os.getpid())
+        self._introduce()
+
+    def _introduce(self) -> None:
+        """Say who this is. Where nobody hears it nobody would ever end this run: then BrokenPipeError ends it."""
+        os.write(self._setup.news, b"pid %d\n" % os.getpid())
 
     def _tell_ready(self) -> None:
         self._ready_at = min(time.monotonic(), self._request.patience)
@@ -82,9 +89,12 @@ class Detached(daemon.Daemon):
         if self._told is None:
             super()._write_exited()
             return
-        failed = FAILED in self._told
-        fields = {"exit_code": None, "signal": None, "how": "told", "exception": failed, "rusage": None}
-        self._sampler.write("exited", self._job_ended_at, **fields)
+        fields = {"exit_code": None, "signal": None, "how": "told", "exception": FAILED in self._told, "rusage": None}
+        self._sampler.write("exited", self._job_ended_at, **fields, **self._known_of_end())
+
+    def _known_of_end(self) -> dict[str, Any]:
+        """Give more fields of `exited`."""
+        return {}
 
     def _report(self) -> None:
         from greenrun.cli import ending  # which is not to hold up the start

@@ -19,12 +19,12 @@ from greenrun.intensity import chain, cloud, location
 from greenrun.intensity.model import TITLES, Unavailable
 from greenrun.reports import units
 from greenrun.sampler import sources
-from greenrun.sampler.model import Finding, Machine, Opened
+from greenrun.sampler.model import Finding, Kind, Machine, Opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from greenrun.sampler.model import Kind, Source
+    from greenrun.sampler.model import Source
 
 LIMIT_SECONDS = 10.0  # NVML may need seconds for each GPU; more than this and nobody would wait for its answer
 WIDTH = 80
@@ -57,7 +57,7 @@ def command(as_json: bool) -> int:
 
 def examine(settings: config.Config, environ: Mapping[str, str]) -> dict[str, Any]:
     """Look at the hardware, the place, the log directory and the kernel; the document is what --json prints."""
-    devices, findings = _hardware(Machine(settings.sysfs_root, settings.procfs_root))
+    devices, findings = _hardware(Machine(settings.sysfs_root, settings.procfs_root, agent=settings.agent))
     return {
         "greenrun": __version__,
         "python": platform.python_version(),
@@ -75,20 +75,25 @@ def examine(settings: config.Config, environ: Mapping[str, str]) -> dict[str, An
 
 def _hardware(machine: Machine) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     devices: list[dict[str, Any]] = []
-    findings: list[dict[str, Any]] = []
+    findings: list[Finding] = []
 
     def look(source: Source) -> None:
         opened = within(LIMIT_SECONDS, lambda: source.open(machine)) or _late(source.name)
         for device in opened.devices:
             measured = device.method != "estimate" and device.counted and device.trusted
             devices.append({**device._asdict(), "measured": measured})
-        findings.extend(finding._asdict() for finding in opened.findings)
+        findings.extend(opened.findings)
 
     for source in sources.meters():
         look(source)
-    missing: set[Kind] = {"cpu", "dram"}
-    look(sources.estimate(missing - {device["kind"] for device in devices if device["counted"]}))
-    return devices, findings
+    missing = frozenset[Kind](("cpu", "dram")) - {device["kind"] for device in devices if device["counted"]}
+    if missing:
+        fast = {source.name for source in sources.fast()}
+        forbidden = [finding for finding in findings if finding.status == "forbidden" and finding.source in fast]
+        findings = [finding for finding in findings if finding not in forbidden]  # it gives them back if they matter
+        beside = frozenset[Kind](("other",)) - {device["kind"] for device in devices}
+        look(sources.stand_in(missing | beside, machine.agent, forbidden))
+    return devices, [finding._asdict() for finding in findings]
 
 
 def _late(source: str) -> Opened:

@@ -30,6 +30,7 @@ _WORTH_ASKING_SECONDS = 60.0
 _LEAST_AHEAD = timedelta(hours=24)  # so much costs no more to ask for than less, and another job may need it
 _MOST_AHEAD = timedelta(hours=72)  # nobody of whom greenrun asks looks farther
 _POINT_SECONDS = 600.0  # energy is split at such moments: the intensity moves by the hour
+_DAY = timedelta(hours=24)  # so long a figure is held on, and what is older is charged for good
 _90_OF_95 = 1.645 / 1.96  # half-widths of normal 90 % and 95 % intervals
 
 
@@ -61,7 +62,8 @@ class Foresight:
         self._until: datetime | None = None  # the predicted end
         self._asked: datetime | None = None
         self._forecast: list[Intensity] = []
-        self._past: list[Point] = []
+        self._past: list[Point] = []  # of the last day
+        self._settled_grams = 0.0  # until the first of them, before PUE
 
     # --- asking
 
@@ -132,21 +134,28 @@ class Foresight:
         return Foreseen(Interval(*(self._pue * (so_far + grams) for grams in (to_come[0], low, high))), ahead)
 
     def _so_far(self, start: Point, newest: Point, now: datetime) -> float | None:
-        """Give the grams until the newest moment, before PUE; stretches of ten minutes have each their own figure."""
+        """Give the grams until the newest moment, before PUE; stretches of ten minutes have each their own figure.
+
+        Older ones than a day are summed up once, so that a prediction costs no more after weeks than after a day.
+        """
         if not self._past:
             self._past = [start]
         points = self._past + [newest] * (newest.t > self._past[-1].t)
-        if newest.t >= self._past[-1].t + _POINT_SECONDS:
-            self._past.append(newest)
-        known = series.hold(self._hourly.spans, now, timedelta(hours=24))
-        grams = 0.0
-        for before, after in pairwise(points):
-            ended = now - timedelta(seconds=newest.t - after.t)
-            begun = ended - timedelta(seconds=after.t - before.t)
+        times = [now - timedelta(seconds=newest.t - point.t) for point in points]
+        known = series.clip(series.hold(self._hourly.spans, now, _DAY), times[0], now)
+        grams = settled_grams = self._settled_grams
+        settled = 0
+        for (before, begun), (after, ended) in pairwise(zip(points, times, strict=True)):
             was = outlook.over(known, None, self._hourly.table, begun, ended)
             if was is None:
                 return None
             grams += ((after.joules or 0.0) - (before.joules or 0.0)) * was.grams_per_kwh / _JOULES_PER_KWH
+            if ended < now - _DAY:
+                settled_grams, settled = grams, settled + 1
+        if newest.t >= self._past[-1].t + _POINT_SECONDS:
+            self._past.append(newest)
+        del self._past[:settled]
+        self._settled_grams = settled_grams
         return grams
 
 

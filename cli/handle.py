@@ -65,6 +65,7 @@ class Request(NamedTuple):
     patience: float  # CLOCK_MONOTONIC seconds: what is measured begins when the daemon is ready, or then at the latest
     resume: bool  # an earlier daemon of this run has died
     ended: float | None  # CLOCK_MONOTONIC seconds: it was over before this daemon came
+    job: dict[str, Any] | None = None  # the fields of a slurm.jobdaemon.Job; None: a block
 
 
 class Handle(NamedTuple):
@@ -105,10 +106,11 @@ class Begun:
     `handle` is None as long as the daemon has not come up. `has_log`: it could make the run directory.
     """
 
-    def __init__(self, config: Config, run: Run, *, follow: int | None) -> None:
+    def __init__(self, config: Config, run: Run, *, follow: int | None, job: dict[str, Any] | None = None) -> None:
         """Start the daemon and wait until it has taken its first readings, a second at most.
 
-        `follow` is the process in which it all happens, None if there is no such one. Raises OSError.
+        `follow` is the process in which it all happens, None if there is no such one; `job` a scheduler's job, as the
+        daemon takes it. Raises OSError.
         """
         self.handle: Handle | None = None
         self.has_log = False
@@ -116,6 +118,8 @@ class Begun:
         self._config = config
         self._run = run
         self._follow = follow
+        self._job = job
+        self._refusal = "the sampler died at its start"
         self._start(resume=False)
         try:
             self._listen(READY_WAIT_SECONDS, until_ready=True)
@@ -123,7 +127,7 @@ class Begun:
             self.abandon()
             raise
         if self._news < 0 and self._record is None:
-            raise ChildProcessError("the sampler died at its start")
+            raise ChildProcessError(self._refusal)
 
     # --- the start
 
@@ -134,7 +138,7 @@ class Begun:
         self._heard = b""
         patience = time.monotonic() + READY_WAIT_SECONDS
         config, run = self._config._asdict(), self._run._asdict()
-        self._child, self._news = _spawn(Request(config, run, self._follow, patience, resume, self._ended))
+        self._child, self._news = _spawn(Request(config, run, self._follow, patience, resume, self._ended, self._job))
         # Everything in a process may close descriptors: that this one is still ours is looked at before each use.
         self._pipe = os.fstat(self._news).st_ino
 
@@ -169,12 +173,13 @@ class Begun:
         word, _, rest = line.partition(b" ")
         if word == b"pid":
             pid = int(rest)
-            start = procstat.fields(pid)[procstat.START : procstat.START + 1]
-            if start:
-                self.handle = Handle(self._run.run_id, self._run.run_dir, pid, start[0], _boot_id())
+            with contextlib.suppress(ProcessLookupError):
+                self.handle = of_process(pid, self._run)
         elif word == b"ready":
             self._ready = True
             self.has_log = not rest
+        elif word == b"refused":
+            self._refusal = rest.decode("utf-8", "replace")
         elif word == b"record":
             self._record = json.loads(rest.replace(NEWLINE, b"\n"))
         elif word == b"summary":
@@ -253,6 +258,14 @@ def end(handle: Handle, *, failed: bool = False) -> dict[str, Any] | None:
     return wait(handle)
 
 
+def of_process(pid: int, run: Run) -> Handle:
+    """Give the handle of a run whose daemon is this process. Raises ProcessLookupError."""
+    told = procstat.fields(pid)
+    if not told:
+        raise ProcessLookupError(f"there is no process {pid}")
+    return Handle(run.run_id, run.run_dir, pid, told[procstat.START], _boot_id())
+
+
 def wait(handle: Handle) -> dict[str, Any] | None:
     """Wait for the daemon's end, two seconds at most, and give the record that it has left, None if there is none."""
     deadline = time.monotonic() + END_WAIT_SECONDS
@@ -266,7 +279,7 @@ def wait(handle: Handle) -> dict[str, Any] | None:
 
 def is_alive(handle: Handle) -> bool:
     """Whether the daemon is still there."""
-    told = procstat.fields(handle.pid)
+    told = procstat.fields(handle.pid) if handle.boot_id == _boot_id() else []
     return bool(told) and told[procstat.START] == handle.start_ticks and told[procstat.STATE] not in "ZX"
 
 

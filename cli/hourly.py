@@ -227,9 +227,9 @@ class Hourly:
 
     @property
     def present(self) -> Intensity | None:
-        """What counts now, as far as is known."""
+        """What counts now, as far as is known: what services have told counts no longer than it is held on."""
         now = self._now()
-        known = [span for span in self._spans if span.from_utc is None or span.from_utc <= now]
+        known = series.clip(series.hold(self._spans, now, _HOLD), now - _HOUR, now)
         return known[-1] if known else self.table
 
     # --- at the end

@@ -301,6 +301,8 @@ class Markers:
 
     def _predict(self, progress: Progress, total: int) -> None:
         planned = progress.planned(total)
+        if len(progress.costs) >= planned:  # all is done, and what is done is no prediction
+            return
         predicted = prediction.predict(progress.setup, progress.costs, planned)
         foreseen = None
         if predicted.energy_joules is not None:
@@ -316,8 +318,7 @@ class Markers:
             **event_fields(foreseen),
         }
         self._sampler.write("prediction", **fields)
-        if predicted.after_epoch < planned:
-            self._tell(fields, predicted.after_epoch)
+        self._tell(fields, predicted.after_epoch)
 
     def _tell(self, prediction: dict[str, Any], after: int) -> None:
         from greenrun.reports import predicted

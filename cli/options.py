@@ -8,7 +8,7 @@ click. A setting called `log-dir` is the flag `--log-dir`, the variable `GREENRU
 from __future__ import annotations
 
 import math
-import os.path
+import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from greenrun.cli.errors import UserError
@@ -160,6 +160,24 @@ def _file(text: str) -> str:
     return os.path.expanduser(text)
 
 
+def _socket(text: str) -> str:
+    if not text.startswith("/") or len(os.fsencode(text)) > 107:  # what fits into the kernel's sockaddr_un
+        raise ValueError("must be the absolute path of a socket, 107 bytes at most")
+    return os.path.normpath(text)
+
+
+def _spool(text: str) -> str:
+    if not text.startswith("/"):
+        raise ValueError("must be the absolute path of a directory that only root writes")
+    return os.path.normpath(text)
+
+
+def _copy(text: str) -> str:
+    if text not in {"never", "asked", "always"}:
+        raise ValueError("must be never, asked (by the word greenrun in the job's comment) or always")
+    return text
+
+
 def _start(text: str) -> str:
     if text not in {"now", "greenest"}:
         raise ValueError("must be now or greenest")
@@ -197,6 +215,7 @@ OPTIONS = (
     Option("start", str, _start, "greenest: wait for the greenest time before the deadline", "WHEN", lasting=False),
     Option("deadline", str, _seconds, "when the command must be over, from now: 12h, 1h30m", "TIME", lasting=False),
     Option("duration", str, _seconds, "how long it will take, for --start; default: 1h", "TIME", lasting=False),
+    Option("every-rank", bool, boolean, "measure in every rank of a node, not in the first for all of them"),
     Option("no-command", bool, boolean, "leave the command line out of the record"),
     Option("electricitymaps-token-file", str, _file, "file with the token, mode 0600", flag=False, project=False),
     Option("electricitymaps-url", str, _url, "address of Electricity Maps", flag=False, project=False),
@@ -206,6 +225,9 @@ OPTIONS = (
     Option("cloud-metadata-url", str, _url, "address of the cloud's metadata service", flag=False, project=False),
     Option("sysfs-root", str, _directory, "where sysfs is mounted", flag=False, project=False),
     Option("procfs-root", str, _directory, "where procfs is mounted", flag=False, project=False),
+    Option("agent", str, _socket, "socket of the site's agent", flag=False, project=False),
+    Option("spool", str, _spool, "where a site keeps the records of its jobs", flag=False, project=False),
+    Option("copy", str, _copy, "whether jobs get a copy of their record", flag=False, project=False),
 )
 
 BY_KEY = {option.key: option for option in OPTIONS}
@@ -215,7 +237,7 @@ BY_VARIABLE = {option.variable: option for option in OPTIONS if option.lasting}
 IMMEDIATE = {"--help", "-h", "--version"}
 
 # What greenrun itself puts into the environment of a job, so that a greenrun inside it finds them.
-MARKERS = {"GREENRUN_MARKS", "GREENRUN_RUN_ID", "GREENRUN_RUN_DIR"}
+MARKERS = {"GREENRUN_MARKS", "GREENRUN_RUN_ID", "GREENRUN_RUN_DIR", "GREENRUN_MEASURED_BY"}
 
 # Ours to read, but not to hand on to the job.
 SECRETS = {"GREENRUN_ELECTRICITYMAPS_TOKEN"}

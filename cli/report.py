@@ -26,7 +26,9 @@ def main(argv: list[str]) -> int:
 
 
 @click.command(add_help_option=False, params=[parse.help_option()])
-@click.argument("run_dir", metavar="RUN_DIR", type=click.Path())
+@click.argument("paths", metavar="RUN_DIR", nargs=-1, type=click.Path())
+@click.option("--job", "job_id", metavar="JOBID", help="all of a SLURM job as one: 1234, or 1234_7 of an array")
+@click.option("--spool", metavar="DIR", help="with --job: where the site keeps its records; default: as it has set")
 @click.option("--pue", metavar="NUMBER", help="what if the building's power usage effectiveness were this")
 @click.option("--country", metavar="COUNTRY", help="what if the machine stood in this country")
 @click.option("--zone", metavar="ZONE", help="what if it stood in this grid zone, such as DK-DK1")
@@ -34,14 +36,27 @@ def main(argv: list[str]) -> int:
 @click.option("--basis", metavar="lifecycle|direct", help="what if emissions were counted on this basis")
 @click.option("--settle", is_flag=True, help="ask the services for hours that were missing or estimated")
 @click.option("--json", "as_json", is_flag=True, help="print the record as JSON, as in summary.json")
-def command(run_dir: str, as_json: bool, settle: bool, **told: str | None) -> int:
+def command(
+    paths: tuple[str, ...], job_id: str | None, spool: str | None, as_json: bool, settle: bool, **told: str | None
+) -> int:
     """Tell a run again from the log in RUN_DIR, complete or killed, or ask what if.
+
+    With --job it is all nodes, requeues and steps of a job, from the site's spool and from the directories in which
+    runs are kept; those may be told in the place of RUN_DIR.
 
     Nothing is measured, and the energy stays what it was. Nothing is written but with --settle: it asks the services
     for the hours of the run that they had not told or only estimated, adds the answers to the log and renews the
     summary. --zone and --country then say where the run took place.
     """
     asked = {key: _checked(key, text) for key, text in told.items() if text is not None}
+    if job_id is not None:
+        if settle:
+            raise UserError("--settle does not go with --job: it is told with the directory of one run")
+        from greenrun.cli import jobreport
+
+        jobreport.report(job_id, spool, paths, lambda events: _what_if(asked, events) if asked else None, as_json)
+        return 0
+    run_dir = _only(paths, spool)
     try:
         events = runlog.read(run_dir)
     except runlog.Unreadable as error:
@@ -55,6 +70,17 @@ def command(run_dir: str, as_json: bool, settle: bool, **told: str | None) -> in
         reason = f"{type(error).__name__}: {error}"
         raise UserError(f"the run log in {run_dir} is damaged: its events lack what a run log has ({reason})") from None
     return 0
+
+
+def _only(paths: tuple[str, ...], spool: str | None) -> str:
+    """Give the one run directory that was told."""
+    if spool is not None:
+        raise UserError("--spool goes with --job JOBID alone")
+    if len(paths) == 1:
+        return paths[0]
+    if paths:
+        raise UserError(f"one RUN_DIR must be told, not {len(paths)}; --job JOBID takes several directories")
+    raise UserError("RUN_DIR must be told, or --job JOBID (greenrun report --help tells more)")
 
 
 def _text(record: Record, run_dir: str, as_json: bool) -> str:

@@ -8,7 +8,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, NoReturn
 
-from greenrun.cli import plain, signals
+from greenrun.cli import plain, ranks, signals
 from greenrun.cli.errors import EXIT_CANNOT_INVOKE, EXIT_NOT_FOUND, EXIT_USAGE, CannotRun
 from greenrun.cli.identity import new_run
 from greenrun.cli.job import Job
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 def run(config: Config, command: list[str]) -> NoReturn:
     """Run `command` as if greenrun were not there, then tell what it cost; ends as the command ended."""
+    if not config.every_rank and (another := ranks.measured_by(os.environ)):
+        become(command, _environment_of_rank(another))
     inherited = signals.take_over()
     run_identity = new_run(config.log_dir, config.name, command)
     environment = job_environment()
@@ -169,6 +171,14 @@ def job_environment() -> dict[bytes, bytes]:
                 del environment[b"LC_CTYPE"]
     for name in SECRETS:
         environment.pop(os.fsencode(name), None)
+    return environment
+
+
+def _environment_of_rank(measured_by: str) -> dict[bytes, bytes]:
+    """Give the environment of a rank for which another one measures, and which must not speak for it."""
+    environment = job_environment()
+    environment[b"GREENRUN_MEASURED_BY"] = os.fsencode(measured_by)
+    environment[b"GREENRUN_MARKS"] = os.fsencode(os.devnull)
     return environment
 
 

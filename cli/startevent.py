@@ -7,7 +7,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from greenrun import __version__
-from greenrun.cli.identity import RECORDED_VARIABLES, mask_secrets
+from greenrun.cli.identity import mask_secrets
+from greenrun.cli.surroundings import surroundings, text
 
 if TYPE_CHECKING:
     from greenrun.cli.config import Config
@@ -29,7 +30,7 @@ def start_fields(run: Run, config: Config) -> dict[str, Any]:
         "user": _user(),
         "cwd": text(run.cwd),
         "machine": {"kernel": os.uname().release, "architecture": os.uname().machine, "cpus": os.cpu_count()},
-        "environment": {name: text(os.environ[name]) for name in RECORDED_VARIABLES if name in os.environ},
+        "environment": surroundings(os.environ),
         "config": {
             "pue": config.pue,
             "country": config.country,
@@ -53,11 +54,6 @@ def start_fields(run: Run, config: Config) -> dict[str, Any]:
 
             fields["command_base64"] = [base64.b64encode(os.fsencode(argument)).decode() for argument in command]
     return fields
-
-
-def text(value: str) -> str:
-    """Give text that is valid Unicode: bytes that are not UTF-8 become U+FFFD."""
-    return os.fsencode(value).decode("utf-8", "replace")
 
 
 def _parent_run_id() -> str | None:

@@ -33,8 +33,8 @@ VERBS = {
     "intensity": Verb("greenrun.cli.intensity", "show the carbon intensity of a place"),
     "mark": Verb("greenrun.cli.mark", "tell an epoch or a metric from inside a job"),
     "doctor": Verb("greenrun.cli.doctor", "show what this machine can measure, and what would help"),
-    "slurm": Verb(None, "prolog and epilog for SLURM"),
-    "agent": Verb(None, "measure a site's machines all the time"),
+    "slurm": Verb("greenrun.cli.slurm", "prolog and epilog for SLURM, and what its jobs have used"),
+    "agent": Verb("greenrun.cli.agent", "tell a machine's counters to those who may not read them"),
     "calibrate": Verb(None, "fit the estimates to a power meter"),
 }
 

@@ -13,12 +13,15 @@ from greenrun.reports import doubts
 from greenrun.reports.carbon import JOULES_PER_KWH, co2e_grams, intensity_used, no_intensity
 from greenrun.reports.energy import Measured, measure, sum_half_widths
 from greenrun.reports.epochs import epochs, prediction
+from greenrun.reports.job import job
 from greenrun.reports.life import Clock, Life, first, format_utc, is_number, kind, life
 from greenrun.reports.phases import phases
+from greenrun.reports.share import share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from greenrun.reports.job import Job
     from greenrun.reports.record import Amounts, Device, Energy, Event, IntensityUsed, PueSource, Record, Usage
     from greenrun.sampler.model import Kind
 
@@ -27,8 +30,6 @@ SCHEMA = 1
 
 ASSUMED_PUE = 1.0
 """No cooling and no losses: right for a laptop, too low for a data centre. Said to be assumed wherever it is used."""
-
-_SCHEDULER_PREFIXES = ("SLURM_", "PBS_", "LSB_", "FLUX_", "OAR_")
 
 
 class WhatIf(NamedTuple):
@@ -65,7 +66,10 @@ def account(events: Sequence[Event], what_if: WhatIf | None = None) -> Record:
         "co2e_grams": grams if complete else None,
     }
     seen = epochs(events, lived, devices) if lived else []
+    belongs_to = _job(start)
     ending = first(events, "not-started" if lived is None else "exited") or {}
+    exit_code, signal = _outcome(events, ending)
+    shared = share(events, lived, devices, belongs_to, joules) if lived and kind(events) == "job" else None
     return {
         "schema": SCHEMA,
         "greenrun": start["greenrun"],
@@ -76,20 +80,21 @@ def account(events: Sequence[Event], what_if: WhatIf | None = None) -> Record:
         "scope": "node",
         "command": start.get("command"),
         "command_base64": start.get("command_base64"),
-        "exit_code": ending.get("exit_code"),
-        "signal": ending.get("signal"),
+        "exit_code": exit_code,
+        "signal": signal,
         "started_at": format_utc(clock.utc(lived.begin if lived else 0.0)),
         "duration_seconds": lived.duration_seconds if lived else None,
         "suspended_seconds": clock.suspended_seconds(lived.begin, lived.end) if lived else 0.0,
         "host": start.get("host"),
-        "user": start.get("user"),
+        "user": belongs_to["User"] if belongs_to and kind(events) == "job" else start.get("user"),
         "name": start.get("name"),
-        "job": _job(start),
+        "job": belongs_to,
         "tags": {},
         "metrics": _metrics(events),
         "devices": [_device(device, lived) for device in devices],
         "energy_joules": joules,
-        "job_energy_joules": None,
+        "job_energy_joules": shared and shared.energy_joules,
+        "share": shared and shared.share,
         "energy_kwh": None if total_joules is None else total_joules / JOULES_PER_KWH,
         "uncertainty_percent": energy_percent,
         "pue": pue,
@@ -148,6 +153,15 @@ def _range(grams: float | None, half_width_kwh: float, used: IntensityUsed) -> t
     return max(0.0, grams - half_width_grams), grams + half_width_grams
 
 
+def _outcome(events: Sequence[Event], ending: Event) -> tuple[int | None, int | None]:
+    """Give exit code and signal, of which one is None; of a job a late epilog may have told, as "CODE:SIGNAL"."""
+    told = [event["job_exit_code"] for event in events if event["event"] == "exited" and event.get("job_exit_code")]
+    code, colon, signal = (told[-1] if told else "").partition(":")
+    if not (colon and code.isdecimal() and signal.isdecimal()):
+        return ending.get("exit_code"), ending.get("signal")
+    return (None, int(signal)) if int(signal) else (int(code), None)
+
+
 def _device(device: Measured, lived: Life | None) -> Device:
     entry = device.entry
     begin = lived.begin if lived else 0.0
@@ -161,6 +175,7 @@ def _device(device: Measured, lived: Life | None) -> Device:
         "uncertainty_percent": device.uncertainty_percent,
         "counted": entry["counted"],
         "trusted": entry["trusted"],
+        "of_job": entry.get("of_job"),
         "note": entry.get("note") or "",
         "from_t": None if device.from_t is None else device.from_t - begin,
         "until_t": None if device.until_t is None else device.until_t - begin,
@@ -168,9 +183,9 @@ def _device(device: Measured, lived: Life | None) -> Device:
     }
 
 
-def _job(start: Event) -> dict[str, str] | None:
-    environment = start.get("environment") or {}
-    return {name: value for name, value in environment.items() if name.startswith(_SCHEDULER_PREFIXES)} or None
+def _job(start: Event) -> Job | None:
+    """Give the scheduler's job. A run of kind "job" was begun by the site, so its user is not the job's."""
+    return job(start.get("environment") or {}, None if kind([start]) == "job" else start.get("user"))
 
 
 def _metrics(events: Sequence[Event]) -> dict[str, float | None]:

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 LONG_SECONDS = 600.0
 """From this length on a job would have been worth a prediction: ten minutes are longer than one waits for it."""
 
+_CUT_SHORT = {
+    "gone": "No epilog told the end of the job; the figures reach to when its processes were last seen.",
+    "epilog": "The sampler was killed before the job's end; the figures reach to its last reading.",
+    "unknown": "The process ended before the block that was to be measured did; the figures reach to its end.",
+}
+"""By how the end was seen."""
+
 _UNMEASURED = ("gap", "reset")  # the log's warnings whose stretch is in no total
 
 
@@ -107,8 +114,8 @@ def _of_life(life: Life, devices: Sequence[Measured]) -> Iterator[Warned]:
 def _of_end(events: Sequence[Event]) -> Iterator[Warned]:
     """Tell what is to be known of the end of a block, which has no exit code."""
     if was_cut_short(events):
-        sentence = "The process ended before the block that was to be measured did; the figures reach to its end."
-        yield {"code": "cut-short", "message": sentence}
+        how = str((first(events, "exited") or {}).get("how"))
+        yield {"code": "cut-short", "message": _CUT_SHORT.get(how, _CUT_SHORT["unknown"])}
     elif (first(events, "exited") or {}).get("exception"):
         yield {"code": "exception", "message": "The block ended with an exception; the figures reach to it."}
 

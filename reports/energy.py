@@ -144,7 +144,10 @@ def _measure(entry: Event, curve: Curve | None, life: Life, lost: dict[Any, floa
         curve = curve.started_at(life.begin, filled_joules)
     energy_joules = curve.between(life.begin, life.end)
     own_joules = max(0.0, energy_joules - filled_joules)
-    resolution_joules = max(0.0, entry.get("resolution_joules") or 0.0)
+    resolution_seconds = max(0.0, entry.get("resolution_seconds") or 0.0)
+    if energy_joules == 0.0 and life.duration_seconds < 2.0 * resolution_seconds:
+        return _unread(entry)  # shorter than the time between two readings, and none came: that is no 0 J
+    resolution_joules = max(0.0, entry.get("resolution_joules") or 0.0) + _old_joules(curve, life, resolution_seconds)
     return Measured(
         entry=entry,
         curve=curve,
@@ -162,6 +165,21 @@ def _fill(curve: Curve, late_seconds: float) -> float:
     if not 0.0 < late_seconds <= FILL_LARGEST_SECONDS or window_seconds <= 0.0:
         return 0.0
     return late_seconds * curve.between(curve.first_t, curve.first_t + window_seconds) / window_seconds
+
+
+def _old_joules(curve: Curve, life: Life, seconds: float) -> float:
+    """Give what the energy may be off by because readings are up to so many seconds old: so much time's energy.
+
+    A reading at the start counts too much and one at the end too little, at the powers of those moments. The powers
+    around both ends are taken, or the mean one, whichever is greatest.
+    """
+    if seconds <= 0.0:
+        return 0.0
+    mean_watts = curve.between(life.begin, life.end) / max(life.duration_seconds, seconds)
+    around = 2.0 * seconds  # within that at least one reading is a new one
+    first_watts = curve.between(life.begin, life.begin + around) / around
+    last_watts = curve.between(life.end - around, life.end) / around
+    return seconds * max(mean_watts, first_watts, last_watts)
 
 
 def missing_seconds(life: Life) -> float:

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Literal
 
 from greenrun.reports.energy import Measured, sum_joules
+from greenrun.reports.life import first
 from greenrun.sampler.progress import Point, Progress
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 def epochs(events: Sequence[Event], life: Life, devices: Sequence[Measured]) -> list[Epoch]:
     """Give the epochs of the command's life.
 
-    Where the job set markers itself, what was read from its output is left aside: it is the same epochs again.
+    Where the job set markers itself, what was read from its output is left aside: it is the same epochs again. An epoch
+    that only began ends with the command, unless that failed: then nobody knows how much of the epoch was done.
     """
     marks = [event for event in events if event["event"] == "epoch" and life.begin <= event["t"]]
     marker: Literal["output", "marks"] = "marks" if any(mark["from"] == "marks" for mark in marks) else "output"
@@ -27,7 +29,7 @@ def epochs(events: Sequence[Event], life: Life, devices: Sequence[Measured]) -> 
         if mark["from"] == marker:
             # What a relay reads last arrives after the command's end, but was written before it.
             progress.mark(mark["n"], mark["mark"], Point(min(mark["t"], life.end), None))
-    if life.ended:
+    if life.ended and not has_failed(events):
         progress.end(Point(life.end, None))
     return [
         {
@@ -39,6 +41,12 @@ def epochs(events: Sequence[Event], life: Life, devices: Sequence[Measured]) -> 
         }
         for epoch in progress.finished
     ]
+
+
+def has_failed(events: Sequence[Event]) -> bool:
+    """Tell whether what was measured is known to have ended otherwise than well."""
+    exited = first(events, "exited") or {}
+    return bool(exited.get("exit_code") or exited.get("signal") or exited.get("exception"))
 
 
 def prediction(events: Sequence[Event], actual: Amounts, epochs_done: int, *, anew: bool) -> Prediction | None:

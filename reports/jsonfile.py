@@ -15,4 +15,9 @@ _ESCAPED = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
 
 def render(record: Record) -> str:
     """Give the record as indented JSON with a newline at its end. Raises ValueError where a number is not finite."""
-    return json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False).translate(_ESCAPED) + "\n"
+    return document(record)
+
+
+def document(value: object) -> str:
+    """Give any other document in the same form. Raises as `render` does."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).translate(_ESCAPED) + "\n"

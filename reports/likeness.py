@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from greenrun.reports.account import account
 from greenrun.reports.energy import measure, sum_joules
+from greenrun.reports.epochs import has_failed
 from greenrun.reports.life import life
 from greenrun.sampler.prediction import Cost
 
@@ -20,7 +21,8 @@ class Likeness(NamedTuple):
     """A run as a model for the next.
 
     `once` is what comes once a run: before the first epoch and, where the run came to its end, after the last. What
-    lies between two epochs counts for the one before. `whole` is None for a run that did not come to its end.
+    lies between two epochs counts for the one before. `whole` is None for a run that did not come to its end: that
+    nobody saw end or, where it has epochs, that failed.
     """
 
     record: Record
@@ -48,7 +50,9 @@ def likeness(events: Sequence[Event]) -> Likeness | None:
     last_end = begins[-1] + found[-1]["duration_seconds"]
     costs = [cost(from_t, to_t) for from_t, to_t in pairwise([*begins, last_end])]
     once = cost(lived.begin, begins[0])
-    if lived.ended:
+    if has_failed(events):
+        whole = None
+    if whole is not None:
         once = _sum(once, cost(last_end, lived.end))
     numbers = [_first_number(events, found[0]["marker"]) - 1, *(epoch["n"] for epoch in found)]
     epochs = [_part(one, count) for one, count in zip(costs, _steps(numbers), strict=True) for _ in range(count)]

@@ -47,8 +47,11 @@ def _forecast(prediction: Mapping[str, Any]) -> str:
     return f"; CO2e by the forecast for {share} time to come"
 
 
-def entries(prediction: Prediction) -> Iterator[tuple[str, str]]:
-    """Give the summary's entries: a table of what was predicted when, or one line where nothing can be held against."""
+def entries(prediction: Prediction, epochs_done: int) -> Iterator[tuple[str, str]]:
+    """Give the summary's entries: a table of what was predicted when, or one line where nothing can be held against.
+
+    `epochs_done` is the number of the last epoch that was seen.
+    """
     made, actual = prediction["made"], prediction["actual"]
     keys = [key for key, _ in _told(made[0]) if actual[key] is not None]  # type: ignore[literal-required]  # a key of both
     if prediction["stopped_early"] or not keys:
@@ -66,6 +69,8 @@ def entries(prediction: Prediction) -> Iterator[tuple[str, str]]:
     outside = [one for one in made if any(one["within"][key] is False for key in keys)]  # type: ignore[literal-required]  # as above
     if outside:
         yield "", f"* the actual value was outside of the {COVERAGE} range ({len(outside)} of {len(made)} predictions)"
+    if epochs_done > prediction["planned_epochs"]:
+        yield "", f"predicted were {prediction['planned_epochs']} epochs, but the job had {epochs_done}"
 
 
 def _telling(made: Sequence[Made], planned: int) -> list[Made]:

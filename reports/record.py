@@ -8,16 +8,21 @@ from __future__ import annotations
 from typing import Any, Literal, TypedDict
 
 from greenrun.intensity.model import Basis
+from greenrun.reports.job import Job
 from greenrun.sampler.model import Kind, Method
 
 RunStatus = Literal["complete", "partial", "not-started"]
 PueSource = Literal["told", "assumed", "what-if"]
 Marker = Literal["output", "marks"]
 RunKind = Literal["command", "block", "job"]
+SharedBy = Literal["busy-time", "allocated-memory", "used-memory", "devices"]
 
 
 class Device(TypedDict):
-    """One device's share of the energy; `counted` is False for one that stands beside the total."""
+    """One device's share of the energy.
+
+    `counted` is False for one that stands beside the total, `of_job` tells whether a scheduler gave it to the job.
+    """
 
     id: str
     kind: Kind
@@ -28,6 +33,7 @@ class Device(TypedDict):
     uncertainty_percent: float | None
     counted: bool
     trusted: bool
+    of_job: bool | None
     note: str
     from_t: float | None
     until_t: float | None
@@ -198,6 +204,20 @@ class Usage(TypedDict):
     max_rss_bytes: int | None
 
 
+class Share(TypedDict):
+    """By what a job's part of its node's energy was told, by kind of device; None where it was not.
+
+    `known_percent` is the part of the job's life of which the CPU time and the memory are known: what it used later is
+    not in its share.
+    """
+
+    method: Literal["unsplit"]
+    cpu: SharedBy | None
+    dram: SharedBy | None
+    gpu: SharedBy | None
+    known_percent: float | None
+
+
 class Record(TypedDict):
     """The whole document."""
 
@@ -218,12 +238,13 @@ class Record(TypedDict):
     host: str | None
     user: str | None
     name: str | None
-    job: dict[str, str] | None
+    job: Job | None
     tags: dict[str, str]
     metrics: dict[str, float | None]
     devices: list[Device]
     energy_joules: Energy
-    job_energy_joules: float | None
+    job_energy_joules: Energy | None
+    share: Share | None
     energy_kwh: float | None
     uncertainty_percent: float | None
     pue: float

@@ -15,31 +15,47 @@ from greenrun.reports import origin, predicted, units
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from greenrun.reports.record import Device, Phase, Record
+    from greenrun.reports.record import Device, Phase, Record, Share
 
 
 _TEXT_COLUMN = 14
 _PREFIX = "greenrun: "
 _MOST_PHASES = 6  # more are in the record
 
-_KINDS = {"cpu": "CPU", "dram": "memory", "gpu": "GPU", "other": "other"}
+KINDS = {"cpu": "CPU", "dram": "memory", "gpu": "GPU", "other": "other"}
+_SHARED_BY = {
+    "busy-time": "CPU time",
+    "allocated-memory": "memory given",
+    "used-memory": "memory used",
+    "devices": "device",
+}
+_NEARLY_ALL_PERCENT = 99.0  # from here on what is left is between two samples
 _METHODS = {"counter": "counted by the hardware", "power": "from its power, polled", "estimate": "estimated"}
-_PUE_SOURCES = {
+PUE_SOURCES = {
     "told": "as told",
     "assumed": "assumed, since nobody told it (--pue)",
     "what-if": "as this report was asked",
 }
-_Entry = tuple[str, str]  # a label, indented where it belongs to the one above, and its text
+Entry = tuple[str, str]  # a label, indented where it belongs to the one above, and its text
 
 
 def render(record: Record, run_dir: str | None = None, width: int = 80) -> str:
     """Give the summary in lines of at most `width` columns; only the path `run_dir` is never cut, to be copied."""
-    lines = _wrap(_PREFIX, "  ", _headline(record), width)
-    for label, text in _entries(record):
+    text = lay_out(_headline(record), _entries(record), width)
+    return text if run_dir is None else text + path_entry("log", run_dir)
+
+
+def lay_out(headline: str, entries: Iterable[Entry], width: int = 80) -> str:
+    """Give a summary of other things in the same columns: a first line, and entries below it."""
+    lines = _wrap(_PREFIX, "  ", headline, width)
+    for label, text in entries:
         lines += _entry(label, text, width)
-    if run_dir is not None:
-        lines.append(f"  {'log':{_TEXT_COLUMN - 2}}{_clean(run_dir)}")
     return "\n".join(lines).replace(units.NO_BREAK, " ") + "\n"
+
+
+def path_entry(label: str, text: str) -> str:
+    """Give an entry with a path, which is never cut."""
+    return f"  {label:{_TEXT_COLUMN - 2}}{_clean(text)}\n"
 
 
 def entry(label: str, text: str, width: int = 80) -> str:
@@ -59,7 +75,9 @@ def _headline(record: Record) -> str:
     if "killed" in codes:
         return f"{partial}the {what} ran for at least {units.duration(seconds)}"
     its_process = "its process " if what == "block" else ""
-    if record["signal"] is not None:
+    if what == "job":
+        end = _end_of_job(record)
+    elif record["signal"] is not None:
         end = f" and {its_process}was ended by {_signal_name(record['signal'])}"
     elif record["exit_code"] is not None:
         end = f" and {its_process}exited with {record['exit_code']}"
@@ -68,6 +86,14 @@ def _headline(record: Record) -> str:
     else:
         end = " and ended with an exception" if "exception" in codes else ""
     return f"{partial}the {what} ran for {units.duration(seconds)}{end}"
+
+
+def _end_of_job(record: Record) -> str:
+    if record["exit_code"] == 0:  # also for a job that was cancelled, ran out of time or lost its node
+        return "; SLURM told no error"
+    if record["signal"] is not None:
+        return f" and was ended by {_signal_name(record['signal'])}"
+    return "" if record["exit_code"] is None else f" and exited with {record['exit_code']}"
 
 
 def _signal_name(number: int) -> str:
@@ -79,7 +105,7 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _entries(record: Record) -> Iterator[_Entry]:
+def _entries(record: Record) -> Iterator[Entry]:
     if record["status"] != "not-started":
         yield from _energy(record)
         yield from _footprint(record)
@@ -90,16 +116,18 @@ def _entries(record: Record) -> Iterator[_Entry]:
         yield "warning", warning["message"]
 
 
-def _energy(record: Record) -> Iterator[_Entry]:
+def _energy(record: Record) -> Iterator[Entry]:
     measured = [device for device in record["devices"] if device["energy_joules"] is not None]
     total_joules = record["energy_joules"]["total"]
     if total_joules is None:
         yield "energy", "unknown: nothing was measured or estimated"
     else:
-        text = units.energy(total_joules) + _plus_minus(record["uncertainty_percent"])
+        text = units.energy(total_joules) + plus_minus(record["uncertainty_percent"])
         yield "energy", ", ".join(filter(None, (text, _how_much_is_estimated(record))))
     for group in _alike(measured):
-        yield f"  {_KINDS[group[0]['kind']]}", _devices(group, total_joules)
+        yield f"  {KINDS[group[0]['kind']]}", _devices(group, total_joules)
+    if record["share"] is not None:
+        yield "  the job's", _share(record, record["share"])
 
 
 def _how_much_is_estimated(record: Record) -> str:
@@ -114,7 +142,7 @@ def _how_much_is_estimated(record: Record) -> str:
 def _alike(devices: Iterable[Device]) -> list[list[Device]]:
     """Group the devices by kind and method; those that stand beside the total come last."""
     groups: dict[tuple[object, ...], list[Device]] = {}
-    for device in sorted(devices, key=lambda device: (not device["counted"], list(_KINDS).index(device["kind"]))):
+    for device in sorted(devices, key=lambda device: (not device["counted"], list(KINDS).index(device["kind"]))):
         alike = (device["kind"], device["method"], device["trusted"], device["counted"])
         groups.setdefault(alike, []).append(device)
     return list(groups.values())
@@ -130,10 +158,29 @@ def _devices(group: list[Device], total_joules: float | None) -> str:
     names = Counter(device["name"] for device in group)  # eight GPUs of one model are one word
     name = " + ".join(name if count == 1 else f"{count} x {name}" for name, count in names.items())
     beside = "" if one["counted"] else "; beside the total"
-    return f"{units.energy(joules, total_joules)}{_plus_minus(percent)}, {method}, {name}{beside}"
+    return f"{units.energy(joules, total_joules)}{plus_minus(percent)}, {method}, {name}{beside}"
 
 
-def _footprint(record: Record) -> Iterator[_Entry]:
+def _share(record: Record, share: Share) -> str:
+    """Tell the job's part of its node's energy, and by what it was told."""
+    joules = record["job_energy_joules"]
+    if joules is None or all(value is None for value in joules.values()):
+        return "unknown: neither its CPU time nor its memory was seen"
+    total = record["energy_joules"]["total"]
+    by = {"cpu": share["cpu"], "dram": share["dram"], "gpu": share["gpu"]}
+    values = {"cpu": joules["cpu"], "dram": joules["dram"], "gpu": joules["gpu"]}
+    parts = [
+        f"{KINDS[kind]} {units.energy(value, total)} by {_SHARED_BY[told]}"
+        for kind, told in by.items()
+        if told is not None and (value := values[kind]) is not None
+    ]
+    seen = share["known_percent"]
+    if seen is not None and seen < _NEARLY_ALL_PERCENT:
+        parts.append(f"of {units.percent(seen)} of its time")
+    return ", ".join([units.energy(joules["total"], total) if joules["total"] is not None else "in part", *parts])
+
+
+def _footprint(record: Record) -> Iterator[Entry]:
     grams, low, high = record["co2e_grams"], record["co2e_low_grams"], record["co2e_high_grams"]
     if grams is None or low is None or high is None:
         yield "CO2e", "unknown"
@@ -142,13 +189,13 @@ def _footprint(record: Record) -> Iterator[_Entry]:
             "CO2e",
             f"{units.mass(grams)} ({units.interval(units.mass(low), units.mass(high))} at 95{units.NO_BREAK}%)",
         )
-    yield "  PUE", f"{record['pue']:g}, {_PUE_SOURCES[record['pue_source']]}"
+    yield "  PUE", f"{record['pue']:g}, {PUE_SOURCES[record['pue_source']]}"
     intensity = origin.words(record["intensity"])
     if intensity:
         yield "  intensity", intensity
 
 
-def _epochs(record: Record) -> Iterator[_Entry]:
+def _epochs(record: Record) -> Iterator[Entry]:
     epochs = record["epochs"]
     if epochs:
         seconds = sum(epoch["duration_seconds"] for epoch in epochs) / len(epochs)
@@ -158,7 +205,7 @@ def _epochs(record: Record) -> Iterator[_Entry]:
     if record["phases"]:
         yield "phases", _phases(record["phases"])
     if record["prediction"]:
-        yield from predicted.entries(record["prediction"])
+        yield from predicted.entries(record["prediction"], max((epoch["n"] for epoch in epochs), default=0))
 
 
 def _phases(phases: list[Phase]) -> str:
@@ -175,7 +222,8 @@ def _phases(phases: list[Phase]) -> str:
     return "; ".join(told) + (f"; and {left} more" if left else "")
 
 
-def _plus_minus(percent: float | None) -> str:
+def plus_minus(percent: float | None) -> str:
+    """Write an uncertainty behind its figure; "" where there is none."""
     return "" if percent is None else f"{units.NO_BREAK}+-{units.percent(percent)}"
 
 

@@ -221,8 +221,13 @@ class Scanner:
 
     def skip(self) -> None:
         """Bytes are left out here: go on at the beginning of the next line."""
-        self._line, self._taken = b"", 0
+        self.restart()
         self._resume_at_next_line = True
+
+    def restart(self) -> None:
+        """Begin a line here; the one before has no end."""
+        self._line, self._taken = b"", 0
+        self._resume_at_next_line = False
 
     def _extend_line(self, data: bytes) -> None:
         self._line += data[: LINE_LIMIT_BYTES - len(self._line)]
@@ -256,8 +261,12 @@ class Scanner:
     def _take_some(self, text: bytes, at: int) -> int | None:
         """Take the lines behind `at` that may matter, up to one that changes which those are; None at the end."""
         rows = self._tables.rows
-        self._allowance.start()
+        if self._allowance.start() <= 0:
+            self._unseen_bytes += len(text) - 1 - at
+            return None
         spans = search.spans(text, at, self._words, rows)
+        if not spans:
+            return None
         for i, (start, end) in enumerate(spans):
             if i % _LINES_BETWEEN_LOOKS == 0 and self._allowance.is_used_up():
                 self._unseen_bytes += sum(end - start + 1 for start, end in spans[i:])

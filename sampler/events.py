@@ -99,7 +99,7 @@ def _is_table_of_text(value: Any) -> bool:
     return isinstance(value, dict) and all(_is_text(name) and _is_text(text) for name, text in value.items())
 
 
-def _is_cpu(value: Any) -> bool:
+def _is_triple(value: Any) -> bool:
     return _list_of(_or_null(_is_number))(value) and len(value) == 3
 
 
@@ -164,7 +164,8 @@ _EVENTS: dict[str, dict[str, _Check]] = {
     "sample": {
         "j": _list_of(_or_null(_is_number)),
         "raw": _if_there(_list_of(_or_null(_is_whole))),
-        "cpu": _if_there(_is_cpu),
+        "cpu": _if_there(_is_triple),
+        "mem": _if_there(_is_triple),
     },
     "not-started": {"exit_code": _or_null(_is_whole), "reason": _is_text},
     "exited": {
@@ -172,6 +173,7 @@ _EVENTS: dict[str, dict[str, _Check]] = {
         "signal": _or_null(_is_whole),
         "how": _if_there(_is_text),
         "exception": _if_there(_is_flag),
+        "job_exit_code": _if_there(_is_text),
         "rusage": _if_there(_object(user_seconds=_is_number, system_seconds=_is_number, max_rss_bytes=_is_whole)),
     },
     "epoch": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import time
@@ -45,6 +46,7 @@ class Follower:
         self._unread_bytes = 0
         self.due = 0.0  # CLOCK_MONOTONIC seconds at which `read` wants to be called
         self._position = status.st_size if position is None else position
+        self._was_emptied = False
         self._bytes_per_second = bytes_per_second
         self._allowance = float(bytes_per_second)
         self._read_at = self._grew_at = time.monotonic()
@@ -55,8 +57,8 @@ class Follower:
         Several that came since then are told as if they had come at equal distances, the last one now.
 
         So many bytes are read for each second that has passed, a second's worth at once at most; of more, the oldest
-        is left out and counted in `skipped_bytes`. A file that became shorter is read again from its beginning. Raises
-        OSError where the file system fails.
+        is left out and counted in `skipped_bytes`. A file that became shorter is read again from its beginning, less
+        the zeros that are there where the job writes on at its old place. Raises OSError where the file system fails.
         """
         now = time.monotonic()
         refilled = self._allowance + (now - self._read_at) * self._bytes_per_second
@@ -65,9 +67,12 @@ class Follower:
         size = os.lseek(self._descriptor, 0, os.SEEK_END)  # fstat would have NFS write out all that the job wrote
         if size < self._position:
             self._position = 0
-            self._scanner.skip()
+            self._was_emptied = True
+            self._scanner.restart()
         if size > self._position:
             self._grew_at = now
+            if self._was_emptied:
+                self._skip_hole()
         self.due = now + min(max((now - self._grew_at) / _LATE_PART, _SOONEST_SECONDS), _LATEST_SECONDS)
         budget = int(self._allowance)
         if size - self._position > budget:
@@ -81,8 +86,15 @@ class Follower:
             if not data:  # cut short between the two calls
                 break
             self._position += len(data)
+            if self._was_emptied:
+                data = data.lstrip(b"\0")  # a hole ends within a block of the file system
+                self._was_emptied = not data
             marks += self._scanner.feed(data)
         return _spread(marks, before, now)
+
+    def _skip_hole(self) -> None:
+        with contextlib.suppress(OSError):  # nothing but a hole, or a file system that cannot tell
+            self._position = os.lseek(self._descriptor, self._position, os.SEEK_DATA)
 
     def finish(self) -> list[Mark]:
         """Give the marks in what is left, now that the job has ended: also in a last line that nothing ended."""

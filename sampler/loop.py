@@ -17,7 +17,7 @@ from greenrun.sampler.model import Device, Kind, Machine
 from greenrun.sampler.usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from greenrun.sampler.events import Event
     from greenrun.sampler.model import Finding, Opened, Source
@@ -54,7 +54,8 @@ class Sampler:
 
     `started` is CLOCK_MONOTONIC at the start of the run: every `t` in the log counts from it. `unbridged` names the
     devices whose use between an earlier sampler's death and now nobody can tell. `clock` and `meters` (the sources
-    that read a meter) are the machine's own unless told.
+    that read a meter) are the machine's own unless told. `aligned`: lines come at whole seconds of the machine's clock,
+    as those of other samplers do.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Sampler:
         *,
         clock: Clock | None = None,
         meters: Sequence[Source] | None = None,
+        aligned: bool = False,
     ) -> None:
         self.started = started
         self.meters: list[Meter] = []
@@ -77,12 +79,15 @@ class Sampler:
         self._machine = machine
         self._writer = writer
         self._interval = interval_seconds
+        self._aligned = aligned
         self._readers: list[_Reader] = []
         self._announced = 0  # how many meters the log knows
+        self._has_begun = False  # whether there is a log
         self._findings_told = 0
         self._usage = Usage(machine)
         self._cpu_base = self._usage.machine_cpu_seconds()
         self._job_pid: int | None = None
+        self._job_usage: Callable[[], tuple[float, int] | None] | None = None
         self._job: tuple[float, int] | None = None
         self._job_base_seconds = 0.0
         self._job_lives_on = False
@@ -102,18 +107,28 @@ class Sampler:
     # --- opening
 
     def open_fast(self, earlier: Sequence[Event] = ()) -> None:
-        """Open and read what answers at once; an estimate stands in for kinds without a meter.
+        """Open and read what answers at once; an estimate, or a site's agent, stands in for kinds without a meter.
 
-        `earlier` is the log of a sampler of this run that died: its counters bridge the time since.
+        The agent is asked with the slow sources. `earlier` is the log of a sampler of this run that died: its counters
+        bridge the time since.
         """
         self._take_over(earlier)
         for source in self._sources:
             if not source.slow:
                 self._join(source, source.open(self._machine))
-        metered = {meter.device.kind for reader in self._readers for meter in reader.meters if meter.device.counted}
-        missing = frozenset[Kind](("cpu", "dram")) - metered
+        devices = [meter.device for reader in self._readers for meter in reader.meters]
+        missing = frozenset[Kind](("cpu", "dram")) - {device.kind for device in devices if device.counted}
         if missing:
-            source = sources.estimate(missing)
+            self._stand_in(missing | (frozenset[Kind](("other",)) - {device.kind for device in devices}))
+
+    def _stand_in(self, missing: frozenset[Kind]) -> None:
+        # What is forbidden matters only where no agent tells it, which is known later.
+        forbidden = [finding for finding in self.findings if finding.status == "forbidden"]
+        self.findings = [finding for finding in self.findings if finding not in forbidden]
+        source = sources.stand_in(missing, self._machine.agent, forbidden)
+        if source.slow:
+            self._sources = (*self._sources, source)
+        else:
             self._join(source, source.open(self._machine))
 
     def _take_over(self, earlier: Sequence[Event]) -> None:
@@ -134,6 +149,7 @@ class Sampler:
             elif event["event"] == "sample":
                 last = event
         self._announced = len(self.meters)
+        self._has_begun = bool(earlier)
         if last is not None:
             raws = [*last.get("raw", ()), *(None for _ in self.meters)]
             for meter, joules, raw in zip(self.meters, last["j"], raws, strict=False):
@@ -175,6 +191,7 @@ class Sampler:
         now = self._clock.monotonic()
         by_id = {meter.device.id: meter for meter in self.meters}
         mine: list[Meter] = []
+        known = len(self.meters)
         for device in opened.devices:
             meter = by_id.get(device.id)
             if meter is None:
@@ -188,7 +205,10 @@ class Sampler:
         if mine:
             self._readers.append(_Reader(source, mine, now))
             self._read(self._readers[-1])
-        if self._announced:
+        for index, meter in enumerate(self.meters[known:], known):
+            if meter.known_at is not None and meter.known_at < now:  # a reading that was made before it came
+                self.from_t[index] = max(meter.known_at - self.started, 0.0)
+        if self._has_begun:
             self._warn_of_findings(opened.findings)
 
     def announce(self) -> None:
@@ -210,6 +230,7 @@ class Sampler:
 
     def begin(self, **fields: object) -> None:
         """Write the `start` event: the devices and findings of now, and what the caller knows of the run."""
+        self._has_begun = True
         self._announced, self._findings_told = len(self.meters), len(self.findings)
         self._writer.append(
             {
@@ -243,6 +264,10 @@ class Sampler:
             found = self._usage.job(pid)
             self._job_base_seconds = found[0] if found else 0.0
             self._job_lives_on = True
+
+    def follow_usage(self, usage: Callable[[], tuple[float, int] | None]) -> None:
+        """From now on tell the CPU seconds and the bytes of memory that somebody else knows of the job."""
+        self._job_usage = usage
 
     def due(self) -> float:
         """Give the CLOCK_MONOTONIC time at which `tick` wants to be called next."""
@@ -293,12 +318,24 @@ class Sampler:
         self._tell_clock(middle)
         gap = min(max(self._interval, (middle - self.started) / _LINES_BEFORE_THINNING), _LONGEST_LINE_GAP_SECONDS)
         # Counted from before the readings, so that the next ones are due after the line that makes them, not beside it.
-        self._next_line = before + min(gap, _until_quarter_hour(self._clock.utc()))
+        to_go = self._until_step(before, gap) if self._aligned else gap
+        self._next_line = before + min(to_go, _until_quarter_hour(self._clock.utc()))
         if middle + gap >= self._next_last:
             self._keep_last(middle, event)
         if gap >= _RAW_LINE_GAP_SECONDS:
             del event["raw"]
         self._writer.append(event)
+
+    def _until_step(self, now: float, gap: float) -> float:
+        """Give the seconds to the next line where all jobs of a machine write theirs at the same moments.
+
+        What is due each second or eight seconds is due at whole multiples of that, so that rare lines fall on moments
+        at which frequent ones fall, too. A job's share of an interval can then be held against the other jobs'.
+        """
+        step = self._interval
+        while step < gap and 2.0 * step <= _LONGEST_LINE_GAP_SECONDS:
+            step *= 2.0
+        return step - now % step
 
     def finish(self) -> None:
         """Write the last line, and which devices had fallen silent before it."""
@@ -338,6 +375,9 @@ class Sampler:
 
     def _scan_job(self, now: float) -> None:
         """Look for the command's processes, as seldom as the time that it takes demands."""
+        if self._job_usage is not None:
+            self._job = self._job_usage()
+            return
         if self._job_pid is None or now < self._next_scan:
             return
         found = self._usage.job(self._job_pid)

@@ -76,7 +76,8 @@ class Meter:
 
     def end(self, t: float) -> None:
         """Take the end of the measuring, CLOCK_MONOTONIC seconds: a device that had fallen silent before is told."""
-        if self.known_at is not None and t - self.known_at > _LONGEST_SILENCE_SECONDS:
+        longest_seconds = _LONGEST_SILENCE_SECONDS + self.device.resolution_seconds
+        if self.known_at is not None and t - self.known_at > longest_seconds:
             sentence = (
                 f"{self.device.name} showed no use of energy in the last {t - self.known_at:.1f} s of the measuring; "
                 f"what it used in them is not counted."

@@ -10,16 +10,24 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from greenrun.sampler.allocation import Allocation
+
 Kind = Literal["cpu", "dram", "gpu", "other"]
 Method = Literal["counter", "power", "estimate"]
 Status = Literal["ok", "absent", "forbidden", "broken"]
 
 
 class Machine(NamedTuple):
-    """Where a source looks for the hardware: the roots of the kernel's trees, which tests and sites may move."""
+    """Where a source looks for the hardware: the roots of the kernel's trees, which tests and sites may move.
+
+    `allocation` tells which devices a scheduler gave to the job that is measured, None outside of one. `agent` is the
+    socket of a site's agent, which tells what this user may not read; "" for none.
+    """
 
     sysfs: str = "/sys"
     procfs: str = "/proc"
+    allocation: Allocation | None = None
+    agent: str = ""
 
 
 class Device(NamedTuple):

@@ -178,12 +178,25 @@ def read(run_dir: str) -> list[Event]:
     except FileNotFoundError:
         raise Unreadable(f"{run_dir} is no run directory: there is no {LOG_NAME} in it.") from None
     except OSError as error:
-        raise Unreadable(f"{path} cannot be read: {os.strerror(error.errno or 0)}.") from None
+        raise Unreadable(f"{path} cannot be read: {os.strerror(error.errno or 0)}.") from error
     if not events or events[0]["event"] != "start":
         raise Unreadable(f"{path} does not begin with the start of a run: there is nothing to tell.")
     if events[0]["schema"] != SCHEMA:
         raise Unreadable(f"{path} is of schema {events[0]['schema']}; this greenrun reads schema {SCHEMA}.")
     return _with_last(events, os.path.join(run_dir, LAST_NAME))
+
+
+def read_start(run_dir: str) -> Event:
+    """Give the `start` event alone, to tell whose log it is before all of it is read. Raises Unreadable."""
+    path = os.path.join(run_dir, LOG_NAME)
+    try:
+        with open(path, "rb", opener=_without_waiting) as file:
+            event, reason = _decode(file.readline(_LARGEST_LINE))
+    except OSError as error:
+        raise Unreadable(f"{path} cannot be read: {os.strerror(error.errno or 0)}.") from error
+    if event is None or event["event"] != "start":
+        raise Unreadable(f"{path} does not begin with the start of a run: {reason or 'another event is first'}.")
+    return event
 
 
 def _without_waiting(path: str, flags: int) -> int:

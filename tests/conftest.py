@@ -18,6 +18,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from machine.command import Greenrun
 from machine.layouts import two_sockets_two_gpus
 from machine.simulated import SimulatedMachine
+from machine.slurm import Cluster, missing
 from machine.stamp import Stamp
 
 # How long an example takes says something about the machine that runs the suite, nothing about greenrun.
@@ -41,6 +42,20 @@ def two_sockets() -> Iterator[SimulatedMachine]:
     """Give a running server: two packages with dram, psys, mmio, a wrap, a GPU with a counter and one without."""
     with two_sockets_two_gpus() as machine:
         yield machine
+
+
+@pytest.fixture
+def slurm() -> Iterator[Callable[..., Cluster]]:
+    """Make real SLURMs: `slurm([machine, machine])` is up, with an idle node for each machine, when it comes back."""
+    reason = missing()
+    if reason is not None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"there can be no SLURM: {reason}")
+    with ExitStack() as stack:
+
+        def make(*arguments: Any, **parts: Any) -> Cluster:
+            return stack.enter_context(Cluster(*arguments, **parts))
+
+        yield make
 
 
 @pytest.fixture

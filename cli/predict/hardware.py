@@ -66,7 +66,7 @@ def _parts(option: str, text: str, found: Parts | Unknown) -> Parts:
     if isinstance(found, Parts):
         return found
     near = f"; near it are {', '.join(found.nearest)}" if found.nearest else ""
-    raise UserError(f"{option} must be a model that greenrun's table holds, and how many, not {text!r}{near}")
+    raise UserError(f"{option} must be a model that greenrun's table holds, and how many (NAME xN), not {text!r}{near}")
 
 
 def _named(parts: Parts) -> ahead.Assumed:

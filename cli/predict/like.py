@@ -83,7 +83,9 @@ def _assumed(found: Likeness) -> Iterator[ahead.Assumed]:
         what = "set-up and what came after the last epoch" if found.whole else "set-up"
         yield ahead.Assumed("once", f"once, beside the epochs: {what}, {units.duration(found.once.duration_seconds)}")
         if not found.whole:
-            yield ahead.Assumed("end", "that run was not seen to end: what comes after the last epoch is missing")
+            yield ahead.Assumed("end", "that run did not come to its end: what comes after the last epoch is missing")
+    elif found.record["exit_code"] or found.record["signal"]:
+        yield ahead.Assumed("end", "that run failed: one that comes to its end may take longer")
     yield ahead.Assumed("variation", f"two runs of one job differ by {plus_minus(ahead.ANOTHER_RUN_PERCENT)}")
     yield ahead.Assumed("energy", f"that run's energy {_how_measured(found)}")
     if found.record["status"] == "partial" and found.whole:

@@ -9,7 +9,7 @@ import time
 
 
 class Allowance:
-    """`most_seconds` at a stretch, and for each second of rest `share` of one more."""
+    """`most_seconds` at a stretch, and for each second of rest `share` of one more; what was too much is owed."""
 
     def __init__(self, share: float, most_seconds: float) -> None:
         self._share = share
@@ -19,7 +19,7 @@ class Allowance:
         self._started = 0.0
 
     def start(self) -> float:
-        """Begin to work; give the seconds that there are for it."""
+        """Begin to work; give the seconds that there are for it, 0 or less where some are owed."""
         now = time.monotonic()
         self._seconds = min(self._seconds + (now - self._at) * self._share, self._most_seconds)
         self._at = now
@@ -31,7 +31,7 @@ class Allowance:
         return time.monotonic() - self._started > self._seconds
 
     def stop(self) -> None:
-        """End the work."""
+        """End the work; where nobody says so it was none."""
         now = time.monotonic()
-        self._seconds = max(self._seconds - (now - self._started), 0.0)
+        self._seconds = max(self._seconds - (now - self._started), -self._most_seconds)
         self._at = now

@@ -25,6 +25,7 @@ _EPOCH = re.compile(
     rb"""(?<![0-9A-Za-z_])(?:[Ee]poch|EPOCH)(?P<many>[sS])?
     (?:\((?P<part>[a-z]{1,10})\))?                          # mmengine: Epoch(train)
     (?:\s{1,3}(?:no\.?|num(?:ber)?\.?|\#))?
+    (?!\s{2,20}:)                                           # a key among others, in a column: dnf info
     (?:\s{0,3}-\s{0,3}(?=[0-9])|[\s:=\#\[(]{0,20})(?P<n>[0-9]{1,7})
     (?:\]?\s{0,8}(?:/|\bof\b|\bout\sof\b)\s{0,8}\[?(?P<of>[0-9]{1,7}))?
     (?![0-9A-Za-z_%/]|[.][0-9]|:[0-9]{2}:[0-9]|-step)       # neither a fraction, a time, a date nor a file's name

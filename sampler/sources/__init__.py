@@ -1,8 +1,8 @@
 """The registry of sources: a new one takes a module here and a line in `meters`.
 
-The estimate is not in that list: it stands in for what no meter covers, so it is made after the fast sources were
-opened and the kinds of hardware still without a meter are known. Its module is not named like the function
-`estimate`: importing a submodule binds its name here.
+What stands in for meters that are not there or may not be read (the site's agent, the estimate) is not in that list:
+it is made after the fast sources were opened and the kinds of hardware still without a meter are known. The modules are
+not named like the functions `estimate` and `stand_in`: importing a submodule binds its name here.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
-    from greenrun.sampler.model import Kind, Source
+    from greenrun.sampler.model import Finding, Kind, Source
 
 
 def meters() -> tuple[Source, ...]:
@@ -41,3 +41,13 @@ def estimate(missing: Collection[Kind]) -> Source:
     from greenrun.sampler.sources.estimation import Estimate
 
     return Estimate(missing)
+
+
+def stand_in(missing: Collection[Kind], agent: str, forbidden: Sequence[Finding]) -> Source:
+    """Make what tells the kinds without a readable meter: the agent at a socket, else the estimate.
+
+    Where that socket is there it is a slow source. `forbidden` are the findings that it may make good.
+    """
+    from greenrun.sampler.sources.standin import StandIn
+
+    return StandIn(missing, agent, forbidden)

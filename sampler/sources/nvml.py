@@ -13,11 +13,13 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from greenrun.sampler import allocation
 from greenrun.sampler.model import BaseSource, Counter, Device, Finding, Machine, Opened, Power
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from greenrun.sampler.allocation import Allocation
     from greenrun.sampler.model import Reading, Status
 
 # Half-width in per cent. NVIDIA states +-5 %, and measurements of more than 70 boards find steady power off by -5.5 %
@@ -40,9 +42,10 @@ _DISPLAY_CLASS = "0x03"  # VGA and 3D controllers; a board's audio and USB funct
 class _Gpu:
     """A GPU that is read: `measure` raises pynvml's NVMLError; a lost one is never asked again."""
 
-    def __init__(self, device: Device, handle: Any, measure: Callable[[Any], Reading]) -> None:
+    def __init__(self, device: Device, handle: Any, minor: int | None, measure: Callable[[Any], Reading]) -> None:
         self.device = device
         self.handle = handle
+        self.minor = minor
         self.measure = measure
         self.lost = False
         self.warned = False
@@ -79,6 +82,8 @@ class Nvml(BaseSource):
             return Opened(findings=(refusal, *findings))
         # By index NVML attaches to every GPU on the way and would wake the sleepers.
         findings += self._open_gpus(awake if asleep or self._addresses is not None else None)
+        if machine.allocation is not None:
+            findings = self._share_out(machine.allocation, findings, all_there=not asleep and self._addresses is None)
         polled = any(gpu.device.method == "power" for gpu in self._gpus)
         self.poll_seconds: float | None = _POLL_SECONDS if polled else None
         return Opened(tuple(gpu.device for gpu in self._gpus), tuple(findings), later)
@@ -173,8 +178,38 @@ class Nvml(BaseSource):
                 max_watts=_MAX_WATTS,
                 note="" if counter else f"This GPU has no energy counter; its power is read every {_POLL_SECONDS} s.",
             )
-            return _Gpu(device, handle, measure)
+            return _Gpu(device, handle, self._minor(handle), measure)
         return None
+
+    def _minor(self, handle: Any) -> int | None:
+        """Give the number in the name of the GPU's device file, by which schedulers know it."""
+        try:
+            return int(self._nvml.nvmlDeviceGetMinorNumber(handle))
+        except self._nvml.NVMLError:
+            return None
+
+    def _share_out(self, allocated: Allocation, findings: list[Finding], *, all_there: bool) -> list[Finding]:
+        """Mark each GPU as the job's or another's; where all of the job's are there, those shut to us are no fault."""
+        minors = [gpu.minor for gpu in self._gpus]
+        if not all_there:  # how many can be read is not known before the last one is awake
+            allocated = allocated._replace(number=None)
+        for gpu, of_job in zip(self._gpus, allocation.is_of_job(allocated, minors), strict=True):
+            counted = of_job is not False or allocated.whole_node
+            note = f"{gpu.device.note} {_whose(allocated.of, of_job)}".strip()
+            gpu.device = gpu.device._replace(of_job=of_job, counted=counted, note=note)
+        if not all_there:
+            return findings
+        unread = allocation.unread(allocated, minors)
+        if unread:
+            return [*findings, _unread(allocated.of, unread)]
+        if minors and allocated.indices is None and allocated.number is None:
+            return findings
+        return [
+            finding._replace(status="absent", sentence=f"{finding.subject} is shut to this job.", remedy="")
+            if finding.status == "forbidden"
+            else finding
+            for finding in findings
+        ]
 
     def _energy(self, handle: Any) -> Counter:
         before = time.monotonic()
@@ -214,6 +249,19 @@ class Nvml(BaseSource):
         except self._nvml.NVMLError:
             return None  # the energy's own reading warns of what is wrong with the GPU
         return percent / 100
+
+
+def _whose(of: str, of_job: bool | None) -> str:
+    if of_job is None:
+        return "SLURM does not tell whether this GPU is the job's."
+    return "" if of_job else f"SLURM has not given this GPU to the {of}."
+
+
+def _unread(of: str, number: int) -> Finding:
+    gpus = "a GPU that cannot be read from here; its" if number == 1 else f"{number} GPUs that cannot be read; their"
+    sentence = f"SLURM has given the {of} {gpus} energy is not known."
+    remedy = "Let each task see all GPUs of its node: srun --gpu-bind=none."
+    return Finding("nvml", "GPUs of the job", "forbidden", sentence, remedy)
 
 
 def _cards(sysfs: str) -> Iterator[tuple[str, bool]]:

@@ -56,7 +56,8 @@ _UDEV_RULE = (
 _FORBIDDEN_REMEDY = (
     "Run as root once: groupadd -f power && usermod -aG power USER, "
     f"write the line {_UDEV_RULE} to /etc/udev/rules.d/70-rapl.rules, "
-    "then udevadm control --reload && udevadm trigger --action=add --subsystem-match=powercap, and log in again."
+    "then udevadm control --reload && udevadm trigger --action=add --subsystem-match=powercap, and log in again. "
+    "Or have root run greenrun agent as a service, which tells all users these counters once a second."
 )
 _MASKED_REMEDY = (
     "Start the container with --security-opt systempaths=unconfined (Docker) or "

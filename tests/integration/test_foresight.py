@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import select
+import shutil
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from machine.services import Services
@@ -15,12 +16,19 @@ from machine.services import Services
 from greenrun.cli.config import Config
 from greenrun.cli.foresight import Foreseen, Foresight
 from greenrun.cli.hourly import Hourly
+from greenrun.intensity.model import Intensity
 from greenrun.sampler.prediction import Interval
 from greenrun.sampler.progress import Point
 
 HOUR = timedelta(hours=1)
 BEGIN = datetime.now(timezone.utc).replace(minute=20, second=0, microsecond=0)
 WATTS = 1000.0
+
+
+def figure(grams: float, from_utc: datetime, to_utc: datetime) -> Intensity:
+    """Give an intensity as a service has told it."""
+    told = Intensity(grams, "electricitymaps", "somebody", "XX", None, None, "lifecycle", 15.0)
+    return told._replace(from_utc=from_utc, to_utc=to_utc, fetched_utc=to_utc)
 
 
 class _Log:
@@ -114,6 +122,19 @@ def test_what_is_past_is_as_it_was(services: Services) -> None:
     assert grams.low == pytest.approx(past, rel=0.01)
 
 
+def test_what_a_forecast_that_is_wrong_makes_of_it(services: Services) -> None:
+    """Where the energy is sure, the interval is the forecast's own at 90 %, of grams with PUE."""
+    run = Run(services, pue=1.5)
+    run.at(0.02)
+    joules = 20 * 3.6e6
+    foreseen = run.foresight.foresee(Point(0.0, 0.0), Point(72.0, 0.0), Interval(joules, joules, joules), 20 * 3600.0)
+    assert foreseen is not None
+    grams, ahead = foreseen
+    assert grams.value == pytest.approx(1.5 * 20 * ahead.grams_per_kwh)
+    doubt = ahead.uncertainty_percent / 100.0 * 1.645 / 1.96
+    assert [grams.low, grams.high] == pytest.approx([grams.value * (1 - doubt), grams.value * (1 + doubt)])
+
+
 def test_nobody_is_asked_for_what_needs_no_forecast(services: Services) -> None:
     """Not for a job that nobody counts on a prediction of, and not within its first minute if it ends this hour."""
     run = Run(services, epochs=None)
@@ -167,6 +188,70 @@ def test_no_forecast_to_be_had(services: Services, trouble: str) -> None:
     ahead = run.foresee(200.0).ahead
     assert 10.0 < ahead.told_percent < 16.0  # 48 h were told 20 h ago
     assert ahead.links == ["region table", "stale cache"]
+
+
+class Known:
+    """What services have told by now: each hour has its own figure. Counts how often it is asked for the yearly one."""
+
+    place = present = None
+
+    def __init__(self) -> None:
+        self.spans: list[Intensity] = []
+        self.asked = 0
+
+    @property
+    def table(self) -> Intensity:
+        """The yearly average."""
+        self.asked += 1
+        return Intensity(300.0, "country table", "somebody", "XX", None, None, "lifecycle", 50.0)
+
+
+def test_a_job_of_days() -> None:
+    """Its past is charged hour by hour, and a prediction is no more work on the fourth day than on the second."""
+    known, now = Known(), BEGIN
+    foresight = Foresight(Config(epochs="auto", offline=True), cast("Hourly", known), select.poll(), lambda: now)
+    work = []
+    joules = truth = 0.0
+    for hour in range(1, 4 * 24 + 1):
+        begun = BEGIN + (hour - 1) * HOUR
+        grams = 100.0 + 7 * (hour % 13)
+        known.spans.append(figure(grams, begun, begun + HOUR))
+        watts = WATTS * (1 + hour % 5)  # where it is steady a mean of the figures would do
+        truth += grams * watts / 1000.0
+        for half in (1, 2):
+            now = begun + half * HOUR / 2
+            known.asked = 0
+            seconds = (now - BEGIN).total_seconds()
+            joules += 1800.0 * watts
+            foreseen = foresight.foresee(
+                Point(0.0, 0.0), Point(seconds, joules), Interval(joules, joules, joules), seconds
+            )
+        work.append(known.asked)
+        assert foreseen is not None
+        assert foreseen.grams.value == pytest.approx(truth, rel=1e-9)
+    assert max(work) <= work[30] + 2
+
+
+def test_a_figure_that_is_old_is_not_that_of_now(services: Services) -> None:
+    """It is held on for a day, what was held on by the cache for one more; then the yearly average counts at once."""
+    run = Run(services, epochs=None)
+    run.at(0.0)
+    services.misbehave("", "503")
+    run.at(20.0)
+    assert run.foresee(20.5).ahead.links == ["stale cache"]
+    run.at(46.0)
+    assert run.foresee(46.5).ahead.links == ["region table"]
+
+
+def test_an_answer_without_a_forecast(services: Services, tmp_path: Path) -> None:
+    """Where the cache has none either, the one that was told before still counts."""
+    run = Run(services)
+    run.at(0.1)
+    services.misbehave("", "503")
+    shutil.rmtree(tmp_path / "cache")
+    run.at(1.1)
+    assert run.asked() == 2
+    assert run.foresee(10.0).ahead.told_percent == pytest.approx(100.0)
 
 
 def test_at_its_end(services: Services) -> None:

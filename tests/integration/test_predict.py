@@ -156,10 +156,20 @@ def test_a_run_without_epochs(greenrun: Greenrun, tmp_path: Path) -> None:
 def test_a_run_that_was_killed(greenrun: Greenrun, tmp_path: Path) -> None:
     """Its epochs tell; without epochs nothing does."""
     told = text(greenrun, "--like", write(tmp_path / "run", *epochs(10)), "--epochs", "10")
-    assert "that run was not seen to end: what comes after the last epoch is missing" in told
+    assert "that run did not come to its end: what comes after the last epoch is missing" in told
     refused = greenrun("predict", "--like", write(tmp_path / "other"))
     assert (refused.returncode, refused.stdout) == (125, "")
     assert "was not seen to end and has no epochs" in refused.stderr
+
+
+def test_a_run_that_failed(greenrun: Greenrun, tmp_path: Path) -> None:
+    """What it did after its last whole epoch says nothing; without epochs it is told, with a word about its end."""
+    failed = [exited(400.0, 1), end(400.0)]
+    told = text(greenrun, "--like", write(tmp_path / "run", *epochs(10), *failed), "--epochs", "10")
+    assert "that run did not come to its end: what comes after the last epoch is missing" in told
+    whole = write(tmp_path / "whole", *failed)
+    assert answer(greenrun, "--like", whole)["duration_seconds"]["value"] == 400.0
+    assert "that run failed: one that comes to its end may take longer" in text(greenrun, "--like", whole)
 
 
 def test_a_run_that_greenrun_made(greenrun: Greenrun, run_dirs: Callable[[], list[str]]) -> None:

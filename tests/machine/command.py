@@ -39,6 +39,7 @@ class Greenrun:
         environment |= {"XDG_CACHE_HOME": os.path.join(self.home, ".cache")}
         environment |= {"TMPDIR": self.temporary, _MARK: self._mark}
         # No test may ask a real service: offline unless it says otherwise, and then where nobody listens.
+        environment |= {"GREENRUN_AGENT": "/nowhere/agent.sock"}  # this machine may have one
         environment |= {"GREENRUN_OFFLINE": "1", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
         environment |= {f"GREENRUN_{service}_URL": _NOBODY for service in _SERVICES}
         for name, value in (changes or {}).items():

@@ -19,6 +19,7 @@ class Gpu:
     `average_seconds` (0: the instant), renewed every `power_period` seconds; `instant`: also as NVML's field values.
     From `lost_at` on it has fallen off the bus; `error` is an NVML code that every question about it gives.
     `suspended`: asleep according to sysfs; being asked for its handle wakes it (`SimulatedMachine.woken`).
+    `minor` is the number of its device file (-1: its place in the list; -2: the driver does not tell).
     """
 
     profile: Profile
@@ -38,6 +39,7 @@ class Gpu:
     lost_at: float = math.inf
     error: int = 0
     suspended: bool = False
+    minor: int = -1
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ def place(gpu: Gpu, index: int) -> Gpu:
         gpu,
         uuid=gpu.uuid or f"GPU-51a00000-0000-4000-8000-{index:012x}",
         pci=gpu.pci or f"0000:{0x11 + index * 0x10:02x}:00.0",
+        minor=index if gpu.minor == -1 else gpu.minor,
     )
 
 
@@ -90,5 +93,5 @@ def spec(epoch_nanoseconds: int, driver: Driver, gpus: Sequence[Gpu], status_pat
         lines += [f"initial {gpu.initial_millijoules}", f"reset_at {gpu.reset_at!r}", f"meter {gpu.power:d}"]
         lines += [f"instant {gpu.instant:d}", f"power_period {gpu.power_period!r}", f"average {gpu.average_seconds!r}"]
         lines += [f"limit {gpu.limit_watts}", f"utilisation {gpu.utilisation_percent}"]
-        lines += [f"lost_at {gpu.lost_at!r}", f"error {gpu.error}", *gpu.profile.lines()]
+        lines += [f"lost_at {gpu.lost_at!r}", f"error {gpu.error}", f"minor {gpu.minor}", *gpu.profile.lines()]
     return "\n".join(lines) + "\n"

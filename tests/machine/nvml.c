@@ -5,10 +5,14 @@
  * them. The file that SIMULATED_NVML names is read at nvmlInit:
  *   epoch NANOSECONDS, driver VERSION, init_seconds S, init_error CODE, woken PATH, then for each GPU
  *   gpu, name TEXT, uuid TEXT, pci TEXT, status PATH, counter 0|1, counter_period S, initial MILLIJOULES, reset_at T,
- *   meter 0|1, instant 0|1, power_period S, average S, limit WATTS, utilisation PERCENT, lost_at T, error CODE
- *   and "power ..." lines of the profile (profile.h).
+ *   meter 0|1, instant 0|1, power_period S, average S, limit WATTS, utilisation PERCENT, lost_at T, error CODE,
+ *   minor N (below 0: not told) and "power ..." lines of the profile (profile.h).
+ * Where SIMULATED_NVML_DEVICES is the beginning of a path, GPU N is refused to whoever may not open that path with N
+ * behind it, as where a cgroup shuts /dev/nvidiaN; that there is no driver behind it does not matter.
  */
 #define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -37,7 +41,7 @@ enum { FIELD_POWER_AVERAGE = 185, FIELD_POWER_INSTANT = 186, VALUE_UNSIGNED_INT 
 
 typedef struct gpu {
     char name[64], uuid[64], pci[32], status[PATH_MAX];
-    int counter, power, instant, error;
+    int counter, power, instant, error, minor;
     unsigned limit_watts, utilisation_percent;
     unsigned long long initial_millijoules;
     double counter_period, power_period, average, reset_at, lost_at;
@@ -86,7 +90,7 @@ static int read_line(struct gpu *gpu, const char *line)
            || sscanf(line, "power_period %lf", &gpu->power_period) == 1
            || sscanf(line, "average %lf", &gpu->average) == 1 || sscanf(line, "limit %u", &gpu->limit_watts) == 1
            || sscanf(line, "utilisation %u", &gpu->utilisation_percent) == 1
-           || sscanf(line, "lost_at %lf", &gpu->lost_at) == 1 || sscanf(line, "error %d", &gpu->error) == 1
+           || sscanf(line, "minor %d", &gpu->minor) == 1 || sscanf(line, "lost_at %lf", &gpu->lost_at) == 1 || sscanf(line, "error %d", &gpu->error) == 1
            || profile_add(&gpu->profile, line);
 }
 
@@ -147,6 +151,19 @@ static double watts(nvmlDevice_t gpu, double window)
     return window > 0 ? profile_joules(&gpu->profile, t - window, t) / window : profile_watts(&gpu->profile, t);
 }
 
+static int is_shut(nvmlDevice_t gpu)
+{
+    char path[PATH_MAX + 16];
+    const char *begin = getenv("SIMULATED_NVML_DEVICES");
+    if (!begin)
+        return 0;
+    snprintf(path, sizeof path, "%s%d", begin, gpu->minor);
+    int file = open(path, O_RDWR | O_CLOEXEC);
+    if (file >= 0)
+        close(file);
+    return file < 0 && (errno == EPERM || errno == EACCES);
+}
+
 /* Asking for a handle attaches to the GPU; a GPU asleep wakes up, and the machine takes a note of it. */
 static nvmlReturn_t attach(nvmlDevice_t gpu, nvmlDevice_t *device)
 {
@@ -164,7 +181,7 @@ static nvmlReturn_t attach(nvmlDevice_t gpu, nvmlDevice_t *device)
         fclose(file);
     }
     *device = gpu;
-    return status;
+    return is_shut(gpu) ? NO_PERMISSION : status;
 }
 
 nvmlReturn_t nvmlInitWithFlags(unsigned flags)
@@ -284,6 +301,14 @@ nvmlReturn_t nvmlDeviceGetName(nvmlDevice_t device, char *name, unsigned length)
 nvmlReturn_t nvmlDeviceGetUUID(nvmlDevice_t device, char *uuid, unsigned length)
 {
     snprintf(uuid, length, "%s", device->uuid);
+    return reachable(device);
+}
+
+nvmlReturn_t nvmlDeviceGetMinorNumber(nvmlDevice_t device, unsigned *minor)
+{
+    if (device->minor < 0)
+        return NOT_SUPPORTED;
+    *minor = device->minor;
     return reachable(device);
 }
 

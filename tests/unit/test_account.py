@@ -492,5 +492,18 @@ def test_the_scheduler_s_variables_make_the_job() -> None:
     """Of the recorded environment the job's are the scheduler's; without one it is null."""
     environment = {"SLURM_JOB_ID": "17", "CI": "true"}
     log = steady(10.0, 0.0, 2.0)
-    assert account([start(CPU, environment=environment), *log[1:]])["job"] == {"SLURM_JOB_ID": "17"}
+    made = account([start(CPU, environment=environment), *log[1:]])["job"]
+    assert made is not None
+    assert (made["Scheduler"], made["JobID"], made["User"]) == ("slurm", "17", "ada")
     assert account([start(CPU, environment={"CI": "true"}), *log[1:]])["job"] is None
+
+
+def test_a_site_s_record_is_the_job_s_user_s() -> None:
+    """The Prolog runs as root; the record is the user's whose job it is, and nobody's where that is not told."""
+    log = steady(10.0, 0.0, 2.0)
+    environment = {"SLURM_JOB_ID": "17", "SLURM_JOB_USER": "bob"}
+    for more, user in ((environment, "bob"), ({"SLURM_JOB_ID": "17"}, None)):
+        record = account([start(CPU, kind="job", user="root", environment=more), *log[1:]])
+        assert record["job"] is not None
+        assert (record["user"], record["job"]["User"]) == (user, user)
+    assert account([start(CPU, user="ada", environment=environment), *log[1:]])["user"] == "ada"

@@ -34,6 +34,8 @@ def offered(greenrun: Greenrun, line: str, **env: str) -> set[str]:
                 "plain,intensity",
                 "plain,mark",
                 "plain,doctor",
+                "plain,slurm",
+                "plain,agent",
             },
         ),
         ("greenrun predict --li", {"plain,--like"}),

@@ -244,3 +244,35 @@ def test_lines_that_come_too_fast_are_counted() -> None:
     scanner.feed(data)
     assert time.process_time() - started < 10
     assert 0 < scanner.skipped_bytes < len(data)
+
+
+def test_the_line_at_which_bytes_are_left_out() -> None:
+    """Neither its beginning nor its end is taken for a line."""
+    scanner = Scanner()
+    assert scanner.feed(b"Epoch 1/30\nEpoch 2") == [Mark(1, 30, "start")]
+    scanner.skip()
+    assert scanner.feed(b"Epoch 7/30\nEpoch 9/30\n") == [Mark(9, 30, "start")]
+
+
+def test_what_cannot_matter_is_never_left_out() -> None:
+    """However fast it comes, and however much it is: an epoch behind it is found."""
+    scanner, data = Scanner(), b"\nstep 3 of the plan, loss 0.5" * 100_000
+    assert [mark for _ in range(200) for mark in scanner.feed(data)] == []
+    assert scanner.feed(b"\nEpoch 1/3\n\n") == [Mark(1, 3, "start")]
+    assert scanner.skipped_bytes == 0
+
+
+def test_time_that_a_search_took_too_long_is_owed() -> None:
+    """Even the search for lines takes its time where there is one in each: then whole pieces are left out."""
+    data = b"my epoch of the plan\n" * 1_000_000
+    scanner = Scanner()
+    for _ in range(3):
+        scanner.feed(data)
+    before = scanner.skipped_bytes
+    assert scanner.feed(b"\nplain\n" + b"Epoch 1/3\n" * 3) == []
+    assert scanner.skipped_bytes - before == 36
+    deadline = time.monotonic() + 20
+    while not (marks := scanner.feed(b"\nEpoch 1/3\n")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert marks == [Mark(1, 3, "start")]

@@ -52,10 +52,28 @@ def test_through_the_descriptor_of_a_process(tmp_path: Path) -> None:
 def test_truncated(tmp_path: Path) -> None:
     """A file that becomes shorter is read again from its beginning."""
     path = tmp_path / "out"
-    path.write_text("x" * 1000)
-    follower = Follower(str(path), Scanner())
-    path.write_text("\nEpoch 1\n")
+    path.write_text("x" * 1000 + "\nEpoch 1\nEpo")
+    follower = Follower(str(path), Scanner(), 0)
     assert found(follower.read()) == [Mark(1, None, "start")]
+    path.write_text("Epoch 2\n")
+    assert found(follower.read()) == [Mark(2, None, "start")]
+
+
+@pytest.mark.parametrize("size", [100, 10_000, 3 * follow.BYTES_PER_SECOND])
+def test_emptied_below_a_job_that_writes_on(tmp_path: Path, size: int) -> None:
+    """Where it does not append, it goes on at its old place: what is before that is zeros, and none of its output."""
+    path = tmp_path / "out"
+    with path.open("wb", buffering=0) as file:
+        file.truncate(size)
+        file.seek(size)
+        follower = Follower(str(path), Scanner())
+        os.truncate(path, 0)
+        assert follower.read() == []
+        file.write(b"Epoch 1/9\nEpoch 2/9\n")
+        assert found(follower.read()) == [Mark(1, 9, "start"), Mark(2, 9, "start")]
+        file.write(b"Epoch 3/9\n")
+        assert found(follower.read()) == [Mark(3, 9, "start")]
+    assert follower.skipped_bytes == 0
 
 
 def test_budget(tmp_path: Path) -> None:

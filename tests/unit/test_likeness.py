@@ -16,10 +16,15 @@ def mark(t: float, n: int, kind: str = "end", source: str = "output") -> dict[st
     return epoch(t, n, kind, source)
 
 
-def run(*marks: dict[str, Any], ended: bool = True, watts: float = 10.0) -> list[dict[str, Any]]:
-    """Give the log of a run from 1 s to 41 s at constant power, with these marks."""
+def run(
+    *marks: dict[str, Any], ended: bool = True, watts: float = 10.0, how: dict[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """Give the log of a run from 1 s to 41 s at constant power, with these marks.
+
+    `how` it ended: well, unless told.
+    """
     events = [start(device("cpu")), sample(0.0, 0.0), spawned(1.0), *marks, sample(41.0, 41.0 * watts)]
-    return [*events, exited(41.0), sample(42.0, 42.0 * watts)] if ended else events
+    return [*events, exited(41.0, **(how or {})), sample(42.0, 42.0 * watts)] if ended else events
 
 
 def at(watts: float, *seconds: float) -> list[Cost]:
@@ -69,6 +74,22 @@ def test_a_run_that_was_killed() -> None:
     found = likeness(run(mark(5.0, 1, "start"), mark(15.0, 1), ended=False))
     assert found is not None
     assert (found.whole, found.epochs, [found.once]) == (None, at(10.0, 10.0), at(10.0, 4.0))
+
+
+@pytest.mark.parametrize("how", [{"exit_code": 3}, {"exit_code": None, "signal": 15}, {"exception": True}])
+def test_a_run_that_failed(how: dict[str, Any]) -> None:
+    """The epoch that it was in is none, and what came after the last whole one is not what comes after the last."""
+    marks = [mark(5.0, 1, "start"), mark(15.0, 2, "start")]
+    found = likeness(run(*marks, how=how))
+    assert found is not None
+    assert (found.whole, found.epochs, [found.once]) == (None, at(10.0, 10.0), at(10.0, 4.0))
+    assert [epoch["n"] for epoch in found.record["epochs"]] == [1]
+    well = likeness(run(*marks))
+    assert well is not None
+    assert well.epochs == at(10.0, 10.0, 26.0)
+    without_epochs = likeness(run(how=how))
+    assert without_epochs is not None
+    assert [without_epochs.whole] == at(10.0, 40.0)
 
 
 def test_a_run_without_epochs() -> None:

@@ -115,12 +115,18 @@ class Run:
         folder: Path | None = None,
         earlier: Sequence[Any] = (),
         procfs: str = "/proc",
+        started: float = STARTED,
+        aligned: bool = False,
     ) -> None:
+        self.started = started
         self.clock = meters[0].clock if meters else MovedClock()
         self.writer = Writer()
         if folder is not None:
             self.writer.open(str(folder))
-        self.sampler = Sampler(Machine(procfs=procfs), self.writer, interval, STARTED, clock=self.clock, meters=meters)
+        self.clock.monotonic_now = max(started, self.clock.monotonic_now)
+        self.sampler = Sampler(
+            Machine(procfs=procfs), self.writer, interval, started, clock=self.clock, meters=meters, aligned=aligned
+        )
         self.sampler.open_fast(earlier)
         self.wake, self._wake_writer = os.pipe()
         if earlier:
@@ -141,10 +147,10 @@ class Run:
 
     def until(self, t: float) -> None:
         """Let the time pass as the daemon does: asleep until something is due."""
-        while (due := self.sampler.due()) <= STARTED + t:
+        while (due := self.sampler.due()) <= self.started + t:
             self.clock.monotonic_now = max(due, self.clock.monotonic_now)
             self.sampler.tick()
-        self.clock.monotonic_now = STARTED + t
+        self.clock.monotonic_now = self.started + t
 
     def events(self, kind: str) -> list[dict[str, Any]]:
         """Give the events of one kind."""
@@ -200,6 +206,21 @@ def test_thinning_over_a_week(clock: MovedClock, runs: list[Run]) -> None:
     run.sampler.finish()
     assert run.events("sample")[-1]["j"] == [7 * 86_400 * WATTS] * 2
     assert run.events("warning") == []
+
+
+def test_the_jobs_of_a_machine_are_sampled_at_the_same_moments(runs: list[Run]) -> None:
+    """Whenever each began: the lines of the older one, which come more rarely, fall on lines of the younger one."""
+    times = []
+    for started, seconds in ((STARTED + 0.3, 40_000.0), (STARTED + 36_000.7, 3_999.0)):
+        runs.append(run := Run(Meters(clock=MovedClock()), procfs="/nowhere", started=started, aligned=True))
+        run.until(seconds)
+        times.append([started + event["t"] for event in run.events("sample")[1:]])
+    older, younger = times
+    assert {t % 1.0 for t in older + younger} == {0.0}
+    shared = [t for t in older if younger[0] <= t <= younger[-1]]
+    assert len(shared) > 100
+    assert set(shared) <= set(younger)
+    assert max(after - before for before, after in pairwise(older)) <= 32.0
 
 
 def test_a_week_of_twelve_devices_is_small(clock: MovedClock, runs: list[Run]) -> None:

@@ -19,22 +19,28 @@ from machine.gpus import Driver, Gpu
 from machine.profiles import constant, square
 from machine.simulated import SimulatedMachine
 
+from greenrun.sampler.allocation import Allocation
+
 Simulated = Callable[..., SimulatedMachine]
 
 PRELUDE = """
 import sys, time
+from greenrun.sampler.allocation import Allocation
 from greenrun.sampler.model import Machine
 from greenrun.sampler.sources.nvml import Nvml
-machine, epoch = Machine({sysfs!r}, {procfs!r}), {epoch!r}
+machine, epoch = Machine({sysfs!r}, {procfs!r}, {allocation!r}), {epoch!r}
 def until(t): time.sleep(max(0, epoch + t - time.monotonic()))
 nvml = Nvml()
 found = nvml.open(machine)
 """
 
 
-def ask(machine: SimulatedMachine, *answers: str, then: str = "", **environment: str) -> list[Any]:
+def ask(
+    machine: SimulatedMachine, *answers: str, then: str = "", allocation: Allocation | None = None, **environment: str
+) -> list[Any]:
     """Open NVML on a simulated machine in a new process, run `then`, and give the values of the expressions."""
-    code = PRELUDE.format(sysfs=machine.sysfs, procfs=machine.procfs, epoch=machine.epoch) + then
+    code = PRELUDE.format(sysfs=machine.sysfs, procfs=machine.procfs, epoch=machine.epoch, allocation=allocation)
+    code += then
     code += "\n" + "\n".join(f"print(repr({answer}))" for answer in answers)
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -222,3 +228,77 @@ def test_utilisation_is_asked_for_once_a_second(simulated: Simulated) -> None:
         "answers.append(nvml.utilisation()); until(3.3); answers.append(nvml.utilisation())",
     )
     assert answers == [(0.4,), (0.4,), (None,)]
+
+
+WHOSE = "[(device.id[-1], device.of_job, device.counted, device.note) for device in found.devices]"
+SECOND = Allocation("job", frozenset({1}), 1)
+
+
+def three(**first: Any) -> list[Gpu]:
+    """Make GPUs in the order of the bus, whose device files are numbered otherwise: 2, 0, 1."""
+    return [Gpu(constant(1.0), minor=2, **first), Gpu(constant(1.0), minor=0), Gpu(constant(1.0), minor=1)]
+
+
+def test_neighbours_gpus_are_beside_the_total(simulated: Simulated) -> None:
+    """The job has GPU 1 by its device file, which NVML shows as the third; the site's record counts all of them."""
+    machine = simulated(gpus=three())
+    note = "SLURM has not given this GPU to the job."
+    (mine,) = ask(machine, WHOSE, allocation=SECOND)
+    assert mine == [("0", False, False, note), ("1", False, False, note), ("2", True, True, "")]
+    (site,) = ask(machine, WHOSE, allocation=SECOND._replace(whole_node=True))
+    assert site == [("0", False, True, note), ("1", False, True, note), ("2", True, True, "")]
+
+
+def test_gpus_that_a_job_may_not_open_are_no_fault(simulated: Simulated) -> None:
+    """With ConstrainDevices the job sees its own GPU alone, as CUDA's 0; those shut to it are absent."""
+    machine = simulated(gpus=[Gpu(constant(1.0), error=4), Gpu(constant(1.0)), Gpu(constant(1.0), error=4)])
+    for allocated in (SECOND, Allocation("step", None, 1)):
+        devices, findings = ask(machine, WHOSE, FINDINGS, allocation=allocated)
+        assert devices == [("1", True, True, "")]
+        assert [(status, remedy) for status, _, _, remedy in findings] == [("absent", ""), ("ok", ""), ("absent", "")]
+
+
+def test_a_job_without_gpus_has_none(simulated: Simulated) -> None:
+    """Where the site shuts all GPUs to a job there is nothing for its user to mend."""
+    machine = simulated(gpus=[Gpu(constant(1.0), error=4)])
+    devices, findings = ask(machine, WHOSE, FINDINGS, allocation=Allocation("job", None))
+    assert (devices, [finding[0] for finding in findings]) == ([], ["absent"])
+
+
+def test_a_gpu_of_the_job_that_cannot_be_read_is_told(simulated: Simulated) -> None:
+    """Where each task sees its own GPU alone, the others of the job are unknown, and shut GPUs are no neighbours."""
+    machine = simulated(gpus=[Gpu(constant(1.0)), Gpu(constant(1.0), error=4)])
+    for allocated, of_job in ((Allocation("job", frozenset({0, 1}), 2), True), (Allocation("step", None, 2), None)):
+        devices, findings = ask(machine, WHOSE, FINDINGS, allocation=allocated)
+        assert [device[1:3] for device in devices] == [(of_job, True)]
+        assert [finding[0] for finding in findings] == ["ok", "forbidden", "forbidden"]
+        assert "--gpu-bind=none" in findings[-1][3]
+
+
+def test_gpus_of_which_nothing_is_known_count_and_say_so(simulated: Simulated) -> None:
+    """No indices, or a driver that does not tell its device files: counted as outside of a job, with a note."""
+    note = "SLURM does not tell whether this GPU is the job's."
+    (devices,) = ask(simulated(gpus=[Gpu(constant(1.0))]), WHOSE, allocation=Allocation("job", None))
+    assert devices == [("0", None, True, note)]
+    mute = [Gpu(constant(1.0), minor=-2, counter=False)]
+    (devices,) = ask(simulated(gpus=mute), WHOSE, allocation=SECOND)
+    assert devices[0][:3] == ("0", None, True)
+    assert devices[0][3].startswith("This GPU has no energy counter")
+    assert devices[0][3].endswith(note)
+
+
+def test_a_gpu_of_the_job_may_be_asleep(simulated: Simulated) -> None:
+    """It is neither woken nor missed, and marked when it joins."""
+    machine = simulated(gpus=three(suspended=True))
+    status = Path(machine.sysfs, "bus/pci/devices", machine.gpus[0].pci, "power/runtime_status")
+    (first, missed, second) = ask(
+        machine,
+        WHOSE,
+        "[finding.subject for finding in found.findings if finding.status == 'forbidden']",
+        "[(device.of_job, device.counted) for device in joined.devices]",
+        then=f"open({str(status)!r}, 'w').write('active')\njoined = found.later.open(machine)\n",
+        allocation=Allocation("job", frozenset({2}), 1),
+    )
+    assert [device[1] for device in first] == [False, False]
+    assert missed == []
+    assert second == [(True, True)]

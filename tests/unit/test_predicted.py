@@ -31,8 +31,8 @@ def made(after: int, factor: float, joules: float | None = 5e5) -> Any:
     }
 
 
-def told(*predictions: Any, joules: float | None = 5e5, stopped_early: bool = False) -> str:
-    """Give the entries as the summary shows them."""
+def told(*predictions: Any, joules: float | None = 5e5, stopped_early: bool = False, epochs: int = 50) -> str:
+    """Give the entries as the summary shows them, of a job that had so many epochs."""
     whole: Prediction = {
         "made": list(predictions),
         "actual": {"duration_seconds": 3600.0, "energy_joules": joules, "co2e_grams": None},
@@ -40,7 +40,7 @@ def told(*predictions: Any, joules: float | None = 5e5, stopped_early: bool = Fa
         "planned_epochs": 50,
         "stopped_early": stopped_early,
     }
-    return "".join(terminal.entry(label, text) for label, text in predicted.entries(whole))
+    return "".join(terminal.entry(label, text) for label, text in predicted.entries(whole, epochs))
 
 
 def test_predictions_stand_above_what_came_of_them() -> None:
@@ -77,6 +77,13 @@ def test_a_job_that_ended_before_its_last_epoch() -> None:
         "predicted 1 h 18 min, 181 Wh for 50 epochs, after epoch 1 of 50; "
         "it ended before, so that this was an upper bound"
     )
+
+
+def test_a_job_that_went_on() -> None:
+    """It had more epochs than were predicted, and the error is no fault of the prediction's alone."""
+    text = told(made(1, 0.5), epochs=100)
+    assert text.endswith("predicted were 50 epochs, but the job had 100\n")
+    assert "but the job" not in told(made(1, 0.5))
 
 
 def test_a_forecast_behind_the_grams_is_told() -> None:

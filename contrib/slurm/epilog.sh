@@ -1,0 +1,2 @@
+#!/bin/sh
+/opt/greenrun/bin/greenrun slurm epilog || :  # put the absolute path of your greenrun here
