@@ -158,8 +158,8 @@ def test_daemon_that_is_never_ready(greenrun: Greenrun, stamp: Stamp, trouble: s
     result = greenrun(*stamp.command(0.2, 6), env={"LD_PRELOAD": preload_library(), "SIMULATED_TROUBLE": trouble})
     ended = time.monotonic()
     assert result.returncode == 6
-    assert stamp.life()[0] - began < 1.0, "0.4 s on an idle machine; see benchmarks/promptness.py"
-    assert ended - stamp.life()[1] < 2.5
+    assert stamp.life()[0] - began < 2.5, "0.4 s on an idle machine; see benchmarks/promptness.py"
+    assert ended - stamp.life()[1] < 4.0
     assert "no summary" in result.stderr
     assert greenrun.leftovers() == []
 

@@ -164,7 +164,7 @@ def test_a_requeued_job_is_two_runs(slurm: MakeCluster, machine: SimulatedMachin
     cluster.wait(job, "PENDING")
     # It would wait for two minutes. Begun anew within a second it would have no prolog: slurmd takes it for the first.
     time.sleep(2.0)
-    cluster.command("scontrol", "update", f"JobId={job}", "StartTime=now")
+    cluster.command("scontrol", "update", f"JobId={job}", "StartTime=now+3")  # not in the second of the requeue
     assert cluster.wait(job) == "COMPLETED"
     (records,) = cluster.records(job).values()
     assert [record["job"]["Restarts"] for record in records] == [0, 1]
@@ -322,18 +322,32 @@ def test_a_full_spool_costs_no_node(slurm: MakeCluster, machine: SimulatedMachin
         subprocess.run(["umount", "-l", cluster.spool], check=False, capture_output=True)
 
 
-def test_a_copy_for_the_user_who_asks(slurm: MakeCluster, machine: SimulatedMachine) -> None:
-    """The word greenrun in the job's comment; greenrun report reads the copy."""
-    cluster = slurm([machine])
+@pytest.mark.parametrize(
+    ("rule", "comment", "copied"),
+    [
+        ("asked", "greenrun", True),
+        ("asked", "nothing", False),
+        ("always", "nothing", True),
+        ("never", "greenrun", False),
+    ],
+)
+def test_a_copy_for_the_user(
+    slurm: MakeCluster, machine: SimulatedMachine, rule: str, comment: str, copied: bool
+) -> None:
+    """Where the site and the job's comment want it: the same files, and the user's own."""
+    cluster = slurm([machine], site=f'copy = "{rule}"')
     home = users_folder(cluster)
-    for comment in ("greenrun", "nothing"):
-        cluster.wait(cluster.sbatch("sleep 0.5", f"--comment={comment}", user="nobody", cwd=home))
-    (run_dir,) = cluster.run_dirs(1)
-    (copied,) = Path(home).glob("greenrun-logs/slurm-*")
-    assert copied.name == f"slurm-1-{os.path.basename(run_dir)}"
-    for name in ("run.jsonl", "summary.json", "summary.txt"):
-        assert (copied / name).read_bytes() == Path(run_dir, name).read_bytes()
-        assert (copied / name).stat().st_uid == NOBODY
+    job = cluster.sbatch("sleep 0.5", f"--comment={comment}", user="nobody", cwd=home)
+    cluster.wait(job)
+    (run_dir,) = cluster.run_dirs(job)
+    copies = list(Path(home).glob("greenrun-logs/*"))
+    assert [path.name for path in copies if path.is_dir()] == (
+        [f"slurm-{job}-{os.path.basename(run_dir)}"] if copied else []
+    )
+    for path in filter(Path.is_dir, copies):
+        for name in ("run.jsonl", "summary.json", "summary.txt"):
+            assert (path / name).read_bytes() == Path(run_dir, name).read_bytes()
+            assert (path / name).stat().st_uid == NOBODY
     assert os.stat(run_dir).st_mode & 0o777 == 0o700
     assert os.stat(run_dir).st_uid == 0
     assert_nothing_is_left(cluster)

@@ -76,7 +76,7 @@ def test_a_requeued_job_has_two_runs(slurm: MakeCluster, machines: list[Simulate
     cluster.command("scontrol", "requeue", str(job))
     cluster.wait(job, "PENDING")
     time.sleep(2.0)  # begun anew within a second it would have no second prolog: slurmd holds both for one
-    cluster.command("scontrol", "update", f"JobId={job}", "StartTime=now")
+    cluster.command("scontrol", "update", f"JobId={job}", "StartTime=now+3")  # not in the second of the requeue
     assert cluster.wait(job) == "COMPLETED"
     record = told(greenrun, cluster, "report", "--job", str(job))
     assert [attempt["Restarts"] for attempt in record["attempts"]] == [0, 1]
