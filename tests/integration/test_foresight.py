@@ -186,7 +186,7 @@ def test_no_forecast_to_be_had(services: Services, trouble: str) -> None:
     assert run.foresee(10.0).ahead.told_percent == pytest.approx(100.0)
     run.at(20.1)
     ahead = run.foresee(200.0).ahead
-    assert 10.0 < ahead.told_percent < 16.0  # 48 h were told 20 h ago
+    assert 2.0 < ahead.told_percent < 16.0  # 24 or 48 h were told 20 h ago
     assert ahead.links == ["region table", "stale cache"]
 
 
