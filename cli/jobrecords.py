@@ -10,6 +10,7 @@ import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from greenrun.cli.slurm.spool import LIVE, LIVE_NAME, RUNS
 from greenrun.reports import accounting
 from greenrun.reports.account import account
 from greenrun.reports.job import job
@@ -24,11 +25,9 @@ if TYPE_CHECKING:
     from greenrun.reports.job import Job
     from greenrun.reports.record import Event
 
-RUNS, LIVE = "runs", "live"  # as greenrun.cli.slurm.spool lays them out
 ACCOUNTED_NAME = "sacct.json"  # beside the run directories of a job
 _LARGEST_FILE_BYTES = 64 << 20
 _JOB_ID = re.compile(r"[^\W_][\w.\[\]-]{0,63}")  # 1234, 1234_7; other schedulers have 1234.server and 1234[7]
-_LIVE_NAME = re.compile(r"(\d+)-(.+?)(?:\.[0-9a-f]{12})?\.json", re.ASCII)
 
 DAMAGED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 """How JSON that is no log or record of ours fails, once it is used: in as many ways as there are fields."""
@@ -124,9 +123,10 @@ def _is_row_of(row: Accounted, job_id: str, whole: bool) -> bool:
 def jobs(spool: str) -> list[str]:
     """Give the ids of all jobs that the spool has, none where there is no spool. Raises PermissionError."""
     try:
-        return sorted((name for name in os.listdir(os.path.join(spool, RUNS)) if name.isdigit()), key=int)
+        names = os.listdir(os.path.join(spool, RUNS))
     except (FileNotFoundError, NotADirectoryError):
         return []
+    return sorted((name for name in names if name.isascii() and name.isdigit()), key=int)
 
 
 def accounted(spool: str, raw_id: str) -> list[Accounted]:
@@ -146,8 +146,8 @@ def running(spool: str, raw_id: str) -> list[str]:
         names = os.listdir(os.path.join(spool, LIVE))
     except OSError:
         return []
-    told = [found for found in map(_LIVE_NAME.fullmatch, names) if found]
-    return sorted({found[2] for found in told if found[1] == raw_id})
+    told = [found for found in map(LIVE_NAME.fullmatch, names) if found]
+    return sorted({found["node"] for found in told if found["job"] == raw_id})
 
 
 def load(run_dir: str, what_if: Callable[[list[Event]], WhatIf | None]) -> Run:

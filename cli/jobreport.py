@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from greenrun.cli import config, jobrecords, output
 from greenrun.cli.errors import UserError
 from greenrun.cli.run import say
+from greenrun.cli.slurm.spool import RUNS
 from greenrun.reports import jobtext, jsonfile, terminal
 from greenrun.reports.merged import Run, merge
 
@@ -67,10 +68,10 @@ def _of_site(places: _Places, job_id: str) -> Looked:
     try:
         raw_ids = jobrecords.raw_ids(places.spool, job_id)
     except OSError as error:
-        path = os.path.join(places.spool, jobrecords.RUNS)
+        path = os.path.join(places.spool, RUNS)
         sentence = f"{path} cannot be read: {os.strerror(error.errno or 0)}."
         return jobrecords.Looked([], [jobrecords.Trouble(path, sentence, isinstance(error, PermissionError))])
-    looked = [jobrecords.in_folder(os.path.join(places.spool, jobrecords.RUNS, raw_id)) for raw_id in raw_ids]
+    looked = [jobrecords.in_folder(os.path.join(places.spool, RUNS, raw_id)) for raw_id in raw_ids]
     return jobrecords.Looked(
         [one for found in looked for one in found.stored if one.job["JobIDRaw"] in raw_ids],
         [trouble for found in looked for trouble in found.troubles],
@@ -91,7 +92,7 @@ def _merged(
     by_site: Looked,
     what_if: Callable[[list[Event]], WhatIf | None],
 ) -> JobRecord:
-    folder = os.path.join(places.spool, jobrecords.RUNS, raw_id, "")
+    folder = os.path.join(places.spool, RUNS, raw_id, "")
     left_out = [
         trouble.sentence for trouble in by_site.troubles if trouble.path.startswith(folder) and not trouble.forbidden
     ]

@@ -19,7 +19,7 @@ from greenrun.cli.descriptors import close_all_but, pipe
 from greenrun.sampler import runlog
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 FOLDER = "greenrun-logs"
 """In the job's directory: where a `greenrun` of the user's own would leave its runs."""
@@ -47,11 +47,13 @@ def user(uid: int) -> User:
     return User(uid, entry.pw_gid, tuple(groups))
 
 
-def copy(run_dir: str, work_dir: str, name: str, owner: User, seconds: float) -> None:
+def copy(
+    run_dir: str, work_dir: str, name: str, owner: User, seconds: float, limit_seconds: float = _LIMIT_SECONDS
+) -> None:
     """Copy the record in `run_dir` into FOLDER/`name` below `work_dir`, as `owner`.
 
     One that is there already is left as it is. Raises OSError, with what the copying process said or, after `seconds`,
-    TimeoutError; that process then has `_LIMIT_SECONDS` in all.
+    TimeoutError; that process then has `limit_seconds` in all.
     """
     sources = []
     try:
@@ -62,7 +64,7 @@ def copy(run_dir: str, work_dir: str, name: str, owner: User, seconds: float) ->
         reader, writer = pipe()
         child = os.fork()
         if child == 0:
-            _be(owner, sources, writer, work_dir, name)
+            _guard(lambda: _be(owner, sources, writer, work_dir, name), writer, limit_seconds)
         os.close(writer)
     finally:
         for _, source in sources:
@@ -90,13 +92,37 @@ def _hear(reader: int, seconds: float) -> str:
     raise TimeoutError("the user's copy takes too long: nobody waits for it any more")
 
 
+def _guard(be: Callable[[], NoReturn], writer: int, limit_seconds: float) -> NoReturn:
+    """Start the copying process and see to its end, as root: the user may stop a process that is the user's."""
+    reason = "no process could be started for it"
+    try:
+        signal.signal(signal.SIGALRM, _run_out)
+        worker = os.fork()
+        if worker == 0:
+            be()
+        try:
+            signal.setitimer(signal.ITIMER_REAL, limit_seconds)
+            _, status = os.waitpid(worker, 0)
+            killed = os.WIFSIGNALED(status)
+            reason = f"the copying process was killed by signal {os.WTERMSIG(status)}" if killed else ""
+        except TimeoutError:
+            os.kill(worker, signal.SIGKILL)  # it has not been waited for: the number is still its own
+            reason = "it took too long"
+    finally:
+        with contextlib.suppress(OSError):
+            os.write(writer, reason.encode())
+        os._exit(0)
+
+
+def _run_out(_number: int, _frame: object) -> NoReturn:
+    raise TimeoutError
+
+
 def _be(owner: User, sources: Sequence[tuple[str, int]], writer: int, work_dir: str, name: str) -> NoReturn:
     """Become the user for good, copy, and be gone."""
     reason = ""
     try:
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        signal.alarm(_LIMIT_SECONDS)
         close_all_but({0, 1, 2, writer, *(source for _, source in sources)})
         _drop(owner)
         _copy(sources, work_dir, name)

@@ -75,7 +75,7 @@ def run(name: str, environ: Mapping[str, str], work: Callable[[Config, Job], Non
     if environ.get(CONTEXT) != f"{name}_slurmd":
         raise UserError(
             f"slurm {name} is run by slurmd, as {name.capitalize()} in slurm.conf, and knows its job from there alone; "
-            f"here {CONTEXT} is {environ.get(CONTEXT)!r}"
+            f"here {CONTEXT} is {repr(environ[CONTEXT]) if CONTEXT in environ else 'not set'}"
         )
     try:
         reader, writer = pipe()
@@ -152,6 +152,4 @@ def _say(sentence: str) -> None:
         import socket
 
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as log:
-            log.sendto(
-                f"<{_PRIORITY}>{line}".encode(), _LOG_SOCKET
-            )  # not syslog(3), which waits for a log that is full
+            log.sendto(f"<{_PRIORITY}>{line}".encode(), _LOG_SOCKET)  # syslog(3) would wait for a log that is full

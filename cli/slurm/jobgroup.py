@@ -119,7 +119,11 @@ class JobGroup:
 
 
 class _Steps:
-    """A job's slurmstepds, which are root's own: a user's process may call itself as it likes."""
+    """A job's slurmstepds.
+
+    A process may call itself as it likes, and a program that makes its user root (`su`) may be started by way of a link
+    of any name. Whose it is and of what file it was made the kernel tells, and a user has no such file that is root's.
+    """
 
     def __init__(self, job_id: str, procfs_root: str) -> None:
         self._job_id = job_id.encode()
@@ -145,6 +149,9 @@ class _Steps:
         folder = f"{self._procfs}/{pid}"
         try:
             if os.stat(folder).st_uid != 0 or _read(f"{folder}/comm") != b"slurmstepd\n":
+                return False
+            file = os.readlink(f"{folder}/exe").removesuffix(" (deleted)")  # as after an upgrade of SLURM's
+            if os.path.basename(file) != "slurmstepd":
                 return False
             told = _TITLE.match(_read(f"{folder}/cmdline"))
             # A machine that runs several nodes, each with a host name of its own, has steps of one job for each.
@@ -174,10 +181,11 @@ def _usage_v2(path: str) -> tuple[float | None, int | None]:
 
 def _processes(path: str) -> list[int]:
     """Give the processes in a cgroup and all below it."""
-    found = []
+    found: list[int] = []
     for folder, _, _ in os.walk(path):
         with contextlib.suppress(OSError, ValueError):
-            found += [int(line) for line in _read(f"{folder}/cgroup.procs").splitlines()]
+            whole, _, _ = _read(f"{folder}/cgroup.procs").rpartition(b"\n")  # a number that was cut off is another's
+            found += map(int, whole.splitlines())
     return found
 
 

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 ENDING_NAME = "ending.json"
 """In a run directory, from the epilog for the daemon: {job_exit_code}."""
 
-_RUNS, _LIVE = "runs", "live"
+RUNS, LIVE = "runs", "live"
+LIVE_NAME = re.compile(r"(?P<job>[0-9]+)-(?P<node>.+?)(?:\.[0-9a-f]{12})?\.json")
 _LARGEST_HANDLE_BYTES = 1 << 16
 _LARGEST_START_BYTES = 4 << 20
 _RUN = re.compile(r"-[0-9a-f]{12}")
-_LIVE_NAME = re.compile(r"(?P<job>[0-9]+)-(?P<node>.+?)(?:\.[0-9a-f]{12})?\.json")
 
 
 class Entry(NamedTuple):
@@ -41,7 +41,7 @@ class Entry(NamedTuple):
 
 def prepare(spool: str) -> None:
     """Make the spool where it is not there. PermissionError for one that others than root may write; OSError."""
-    for folder in (spool, os.path.join(spool, _RUNS), os.path.join(spool, _LIVE)):
+    for folder in (spool, os.path.join(spool, RUNS), os.path.join(spool, LIVE)):
         with contextlib.suppress(FileExistsError):
             os.mkdir(folder, 0o755)
         check(folder)
@@ -52,24 +52,29 @@ def check(folder: str) -> None:
 
     PermissionError with a sentence where somebody can; OSError.
     """
-    path = os.path.realpath(folder)
-    if not stat.S_ISDIR(os.lstat(path).st_mode):
+    if not stat.S_ISDIR(os.stat(folder).st_mode):
         raise NotADirectoryError(f"{folder} is no directory, as the spool must be")
-    first = path
-    while True:
-        status = os.lstat(path)
-        # In a folder with the sticky bit, as /tmp, nobody removes or renames what is another's.
-        open_to_others = status.st_mode & 0o022 and not (status.st_mode & stat.S_ISVTX and path != first)
-        if status.st_uid not in (0, os.geteuid()) or open_to_others:
-            raise PermissionError(f"{folder} is no spool: others than root can write {path}")
-        if path == "/":
-            return
-        path = os.path.dirname(path)
+    # Where links lead to, and where they lie: who can replace one leads us elsewhere.
+    for path in (os.path.realpath(folder), os.path.abspath(folder)):
+        for above in _with_all_above(path):
+            status = os.stat(above)
+            owners = {status.st_uid, os.lstat(above).st_uid}
+            # In a folder with the sticky bit, as /tmp, nobody removes or renames what is another's.
+            open_to_others = status.st_mode & 0o022 and not (status.st_mode & stat.S_ISVTX and above != path)
+            if owners - {0, os.geteuid()} or open_to_others:
+                raise PermissionError(f"{folder} is no spool: others than root can write {above}")
+
+
+def _with_all_above(path: str) -> Iterator[str]:
+    yield path
+    while (above := os.path.dirname(path)) != path:  # of // too, which POSIX lets be another root than /
+        path = above
+        yield path
 
 
 def run_dir(spool: str, job_id: str, node: str, run_id: str) -> str:
     """Give the run directory of a run of a job on a node."""
-    return os.path.join(spool, _RUNS, job_id, f"{node}-{_tail(run_id)}")
+    return os.path.join(spool, RUNS, job_id, f"{node}-{_tail(run_id)}")
 
 
 def make_run_dir(path: str) -> None:
@@ -81,7 +86,7 @@ def make_run_dir(path: str) -> None:
 
 def newest_run_dir(spool: str, job_id: str, node: str) -> str | None:
     """Give the run directory of the newest run of a job on a node, None if there is none."""
-    folder = os.path.join(spool, _RUNS, job_id)
+    folder = os.path.join(spool, RUNS, job_id)
     try:
         names = [name for name in os.listdir(folder) if name.startswith(node) and _RUN.fullmatch(name[len(node) :])]
     except (FileNotFoundError, NotADirectoryError):
@@ -94,7 +99,7 @@ def _began_at(path: str) -> str:
 
 
 def start_of(run_dir: str) -> dict[str, Any]:
-    """Give the first event of a run, empty where there is none to read."""
+    """Give the first event of a run, of whatever version of greenrun; empty where there is none to read."""
     with contextlib.suppress(OSError, ValueError), open(os.path.join(run_dir, runlog.LOG_NAME), "rb") as file:
         start = json.loads(file.readline(_LARGEST_START_BYTES))
         if isinstance(start, dict):
@@ -109,9 +114,9 @@ def live(spool: str, job_id: str, node: str) -> Entry | None:
 
 def of_node(spool: str, node: str) -> Iterator[Entry]:
     """Give the runs that `live` knows on a node, of all jobs."""
-    folder = os.path.join(spool, _LIVE)
+    folder = os.path.join(spool, LIVE)
     for name in sorted(os.listdir(folder)):
-        told = _LIVE_NAME.fullmatch(name)
+        told = LIVE_NAME.fullmatch(name)
         entry = _entry(os.path.join(folder, name)) if told and told["node"] == node else None
         if entry is not None:
             yield entry
@@ -138,7 +143,7 @@ def forget(entry: Entry) -> None:
 
 
 def _live_path(spool: str, job_id: str, node: str) -> str:
-    return os.path.join(spool, _LIVE, f"{job_id}-{node}.json")
+    return os.path.join(spool, LIVE, f"{job_id}-{node}.json")
 
 
 def _entry(path: str) -> Entry | None:

@@ -74,7 +74,7 @@ def command(since: str, comment: bool) -> int:
 
 def _keep(settings: Config, raw_id: str, rows: Sequence[Accounted]) -> None:
     """Write sacct's rows of a job beside its run directories. Raises UserError."""
-    folder = os.path.join(settings.spool, jobrecords.RUNS, raw_id)
+    folder = os.path.join(settings.spool, spool.RUNS, raw_id)
     if jobrecords.accounted(settings.spool, raw_id) == rows:
         return
     document = {"schema": 1, "asked_at": format_utc(datetime.now(timezone.utc)), "rows": rows}

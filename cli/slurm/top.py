@@ -117,7 +117,7 @@ def _records(settings: Config, found: SpoolJob, since_unix: float, left_out: lis
             if parse_utc(record["started_at"]).timestamp() >= since_unix:
                 out.append(record)
     except jobrecords.DAMAGED as error:
-        path = os.path.join(settings.spool, jobrecords.RUNS, found.raw_id)
+        path = os.path.join(settings.spool, spool.RUNS, found.raw_id)
         sentence = f"{path} is damaged: its records lack what a record has ({type(error).__name__}: {error})."
         left_out.append(jobrecords.Trouble(path, sentence))
     return out

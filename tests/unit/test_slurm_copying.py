@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,18 +32,14 @@ def record(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Path]:
-    """Give a directory of the user's that the user can reach."""
-    closed = [path for path in (tmp_path, *tmp_path.parents) if not path.stat().st_mode & stat.S_IXOTH]
-    modes = {path: path.stat().st_mode for path in closed}
-    for path in closed:
-        path.chmod(modes[path] | stat.S_IXOTH)
-    home = tmp_path / "home"
-    home.mkdir()
-    os.chown(home, THEM.uid, THEM.gid)
-    yield home
-    for path, mode in modes.items():
-        path.chmod(mode)
+def home() -> Iterator[Path]:
+    """Give a directory of the user's that the user can reach: pytest's own folders are shut, and other tests' too."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        home = Path(folder, "home")
+        home.mkdir()
+        os.chown(home, THEM.uid, THEM.gid)
+        yield home
 
 
 def copy(record: Path, to: str | Path, name: str = "copied") -> None:
@@ -79,14 +77,14 @@ def test_groups_of_the_user_open_what_they_open(record: Path, home: Path) -> Non
 
 @pytest.mark.parametrize("part", ["home", "greenrun-logs", "greenrun-logs/copied"])
 @pytest.mark.parametrize("owner", [0, THEM.uid])
-def test_no_symlink_is_followed(record: Path, home: Path, tmp_path: Path, part: str, owner: int) -> None:
+def test_no_symlink_is_followed(record: Path, home: Path, part: str, owner: int) -> None:
     """Not in the directory's path and not below it, whoever owns what it leads to."""
-    victim = tmp_path / "victim"
+    victim = home.parent / "victim"
     victim.mkdir()
     os.chown(victim, owner, owner)
     to = home
     if part == "home":
-        to = tmp_path / "linked"
+        to = home.parent / "linked"
         to.symlink_to(victim)
     else:
         (home / part).parent.mkdir(exist_ok=True)
@@ -95,7 +93,7 @@ def test_no_symlink_is_followed(record: Path, home: Path, tmp_path: Path, part: 
     if part.endswith("copied"):
         copy(record, to)  # there is one of that name already
     else:
-        with pytest.raises(OSError, match="was not made"):
+        with pytest.raises(OSError, match="Not a directory"):
             copy(record, to)
     assert list(victim.iterdir()) == []
 
@@ -132,6 +130,42 @@ def test_nothing_hangs(record: Path, home: Path) -> None:
     """Where a file system hangs, nobody waits."""
     with pytest.raises(TimeoutError):
         copying.copy(str(record), str(home), "copied", THEM, 0.0)
+
+
+STOPPER = """
+echo ready
+while :; do
+    for process in /proc/[0-9]*; do
+        number=${process#/proc/}
+        [ -O "$process" ] && [ "$number" != $$ ] && kill -SIGNAL "$number" && echo "$number" && exit
+    done
+done
+"""
+
+
+@pytest.mark.parametrize(("number", "said"), [("STOP", "took too long"), ("KILL", "killed by signal 9")])
+def test_a_user_who_holds_the_copying_process_keeps_none(record: Path, home: Path, number: str, said: str) -> None:
+    """It is the user's, to stop and to kill; it ends in time, and what was not copied is said."""
+    os.truncate(record / "run.jsonl", 2 << 30)  # there is time to find it
+    owner = User(54329, 54329, ())
+    os.chown(home, owner.uid, owner.gid)
+    become = ["setpriv", "--reuid=54329", "--regid=54329", "--clear-groups"]
+    code = STOPPER.replace("SIGNAL", number)
+    stopper = subprocess.Popen([*become, "bash", "-c", code], stdout=subprocess.PIPE, text=True)
+    assert stopper.stdout is not None
+    stopper.stdout.readline()
+    try:
+        with pytest.raises(OSError, match=said):
+            copying.copy(str(record), str(home), "copied", owner, 20.0, limit_seconds=1.5)
+        held = stopper.stdout.readline().strip()
+    finally:
+        stopper.kill()
+        stopper.communicate()
+    deadline = time.monotonic() + 10
+    while os.path.exists(f"/proc/{held}") and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert held
+    assert not os.path.exists(f"/proc/{held}")
 
 
 def test_the_system_s_groups() -> None:

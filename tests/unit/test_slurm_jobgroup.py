@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,6 +100,16 @@ def test_version_1_without_counters(tmp_path: Path, hybrid: dict[str, Path]) -> 
     assert job.usage[1] > 1 << 20
 
 
+def test_a_list_of_processes_that_is_cut_off_names_no_other_s(tmp_path: Path) -> None:
+    """With more processes than are read at once, the last number may be half of one."""
+    write(tmp_path / "fs/cgroup/freezer/slurm/uid_1000/job_1234", cgroup__procs="111111\n" * 10_000)
+    write(tmp_path / "proc/11", stat="11 (another's) S" + " 9999" * 40)
+    write(tmp_path / "proc/111111", stat="111111 (own) S" + " 0" * 40)
+    job = group(tmp_path, str(tmp_path / "proc"))
+    assert job.look()
+    assert job.usage == (0.0, 0)
+
+
 def test_the_seconds_of_a_cgroup_that_comes_anew_are_added(tmp_path: Path, unified: Path) -> None:
     """Between the steps of an interactive job there is none; the next one counts from 0."""
     job = group(tmp_path)
@@ -138,16 +148,26 @@ def test_another_job_is_another(tmp_path: Path, hybrid: dict[str, Path], user: s
 
 
 @contextmanager
-def titled(title: str, comm: str, *, host: bool = True) -> Iterator[int]:
-    """Run a process that calls itself so, and give its id; `host` False: on a host of another name."""
-    code = (
-        "import ctypes, sys, time; ctypes.CDLL(None).prctl(15, sys.argv[1].encode()); print(flush=True); time.sleep(60)"
-    )
-    words = [title, "-c", code, comm]
-    prefix = [] if host else ["unshare", "--uts"]
-    python = os.path.realpath(sys.executable)
-    inner = [*prefix, "bash", "-c", 'exec -a "$0" "$@"', title, python, *words[1:]]
-    process = subprocess.Popen(inner, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+def titled(title: str, program: str, *, host: bool = True, link: bool = False) -> Iterator[int]:
+    """Run a program of that name that calls itself so, and give its process.
+
+    `host` False: on a host of another name; `link`: the program's own name is another one, and this is a link's.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path, bash = os.path.join(folder, program), os.path.realpath(shutil.which("bash") or "")
+        if link:
+            os.symlink(bash, path)
+        else:
+            shutil.copy(bash, path)
+        command = ["bash", "-c", 'exec -a "$0" "$@"', title, path, "-c", "echo; read ever"]
+        with started(command if host else ["unshare", "--uts", *command]) as pid:
+            yield pid
+
+
+@contextmanager
+def started(command: list[str]) -> Iterator[int]:
+    """Run what says when it is ready, and give its process."""
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == b"\n", process.communicate()[1]
@@ -175,10 +195,11 @@ def test_without_cgroups_the_steps_are_looked_for(tmp_path: Path) -> None:
         ("slurmstepd: [12345.0]", "slurmstepd", {}),
         ("slurmstepd: [1234.0]", "bash", {}),
         ("slurmstepd: [1234.0]", "slurmstepd", {"host": False}),
+        ("slurmstepd: [1234.0]", "slurmstepd", {"link": True}),  # to `su`, say, which is root's whoever starts it
     ],
 )
 def test_what_is_no_step_of_the_job(tmp_path: Path, title: str, comm: str, options: dict[str, bool]) -> None:
-    """Neither another job's, nor a program of another name, nor one of another node on this machine."""
+    """Neither another job's, nor a program of another name, though a link's is right, nor one of another node."""
     with titled(title, comm, **options):
         assert not group(tmp_path).look()
 
@@ -194,6 +215,7 @@ def test_a_user_cannot_pose_as_a_step(tmp_path: Path) -> None:
         for process in (str(pid), "self"):
             (procfs / process / "ns").mkdir(parents=True)
             (procfs / process / "ns/uts").symlink_to("uts:[1]")
+        (procfs / str(pid) / "exe").symlink_to("/usr/sbin/slurmstepd")
         assert group(tmp_path, str(procfs)).look()
         os.chown(procfs / str(pid), 65534, 65534)
         assert not group(tmp_path, str(procfs)).look()

@@ -42,6 +42,7 @@ def test_what_is_made(place: str) -> None:
     modes = [os.stat(path).st_mode & 0o777 for path in (place, f"{place}/runs", f"{place}/live", run_dir)]
     assert modes == [0o755, 0o755, 0o755, 0o700]
     spool.prepare(place)  # a second job finds it there
+    spool.prepare(f"/{place}")
 
 
 @pytest.mark.parametrize("mode", [0o775, 0o757, 0o1777])
@@ -67,11 +68,39 @@ def test_nor_one_that_others_can_put_there(tmp_path: Path) -> None:
 
 def test_nor_one_behind_a_link_into_a_place_of_others(tmp_path: Path) -> None:
     """What counts is where a symlink leads."""
-    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs/inner").mkdir(parents=True)
     (tmp_path / "theirs").chmod(0o777)
-    (tmp_path / "spool").symlink_to("theirs")
-    with pytest.raises(PermissionError):
-        spool.prepare(str(tmp_path / "spool"))
+    for to in ("theirs", "theirs/inner"):
+        (tmp_path / "spool").unlink(missing_ok=True)
+        (tmp_path / "spool").symlink_to(to)
+        with pytest.raises(PermissionError, match=f"can write {tmp_path / 'theirs'}$"):
+            spool.prepare(str(tmp_path / "spool"))
+
+
+def test_nor_one_behind_a_link_that_others_can_replace(tmp_path: Path) -> None:
+    """Wherever it leads now."""
+    (tmp_path / "spool").mkdir()
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "link").symlink_to("../spool")
+    spool.prepare(str(theirs / "link"))
+    theirs.chmod(0o777)
+    with pytest.raises(PermissionError, match=f"can write {theirs}$"):
+        spool.prepare(str(theirs / "link"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link to somebody else")
+def test_nor_one_behind_a_link_of_another_s(tmp_path: Path) -> None:
+    """It may be in a folder with the sticky bit: its owner may remove it there."""
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    theirs.chmod(0o1777)
+    (tmp_path / "spool").mkdir()
+    (theirs / "link").symlink_to("../spool")
+    spool.prepare(str(theirs / "link"))
+    os.lchown(theirs / "link", 65534, 65534)
+    with pytest.raises(PermissionError, match="others than root"):
+        spool.prepare(str(theirs / "link"))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to somebody else")
