@@ -21,6 +21,8 @@ TITLES = {  # in the order of the page
     "slurm_prolog": "SLURM's prolog and epilog",
     "scanning": "Searching output for epochs",
     "installed": "Size of an installation",
+    "many_runs": "Summing many runs",
+    "other_tools": "Files for other tools",
     "soak": "Killed and stopped at random",
 }
 HEAD = """\

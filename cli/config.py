@@ -45,6 +45,10 @@ class Config(NamedTuple):
     start: str | None = None  # "greenest" waits, "now" does not
     deadline: float | None = None  # seconds from now
     duration: float | None = None  # seconds
+    budget: str | None = None  # "50Wh"
+    budget_action: Literal["warn", "fail", "stop"] = "warn"
+    ci: bool = True  # write what GitHub Actions and GitLab CI look for, where they run this
+    metrics_file: str | None = None  # as given; relative to the working directory
     every_rank: bool = False  # False: the first rank of a node measures for all of them
     record_command: bool = True
     electricitymaps_token_file: str | None = None
@@ -64,6 +68,9 @@ class Config(NamedTuple):
     def planned_epochs(self) -> int | None:
         """How many epochs the job will run, as far as the user said."""
         return None if self.epochs == "auto" else self.epochs
+
+
+_NEGATED = (("no_command", "record_command"), ("no_cloud_metadata", "cloud_metadata"), ("no_ci", "ci"))
 
 
 class _Setting(NamedTuple):
@@ -91,6 +98,8 @@ def load(flags: Mapping[str, str | bool], environ: Mapping[str, str], cwd: str, 
         _environment(environ, warnings),
         _flags(flags),
     ]
+    if "budget_action" in flags and not any("budget" in layer for layer in layers):
+        raise UserError("--budget-action must come with --budget, such as --budget 50Wh")
     return _together(layers, warnings)
 
 
@@ -118,7 +127,7 @@ def _together(layers: list[_Layer], warnings: list[str]) -> Config:
             _agree(layer)
         settings.update(layer)
     fields: dict[str, Any] = {key: setting.value for key, setting in settings.items()}
-    for told, field in (("no_command", "record_command"), ("no_cloud_metadata", "cloud_metadata")):
+    for told, field in _NEGATED:
         if told in fields:
             fields[field] = not fields.pop(told)
     place = settings.get("zone") or settings.get("country")

@@ -16,6 +16,7 @@ import signal
 import stat
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from greenrun.cli import jobprocess
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from greenrun.cli.hourly import Hourly
     from greenrun.cli.identity import Run
     from greenrun.cli.markers import Markers
+    from greenrun.cli.spending import Spending
     from greenrun.sampler.allocation import Allocation
 
 MARKS_NAME = "marks"  # in the run directory; $GREENRUN_MARKS names it to the command
@@ -143,6 +145,8 @@ class Daemon:
         self._markers: Markers | None = None
         self._hourly: Hourly | None = None
         self._foresight: Foresight | None = None
+        self._spending: Spending | None = None
+        self._joules_at_spawn: float | None = None
         self._prepared: tuple[type[Markers], type[Foresight], Hourly] | None = None
         self._spawned_at: float | None = None
         self._spawn_is_logged = False
@@ -284,6 +288,10 @@ class Daemon:
     def _make_ready(self) -> Hourly:
         from greenrun.cli import ending, foresight, hourly, markers  # noqa: F401  ending is only made ready
 
+        if self._config.budget is not None:
+            from greenrun.cli import spending, stopping  # noqa: F401  as above
+        if self._is_in_ci():
+            from greenrun.cli import ci  # noqa: F401  as above
         intensity = hourly.Hourly(self._sampler, self._config, self._run.utc)
         intensity.prepare()
         self._prepared = markers.Markers, foresight.Foresight, intensity
@@ -339,6 +347,7 @@ class Daemon:
         if self._markers is not None:
             self._markers.look()
         self._sampler.tick()
+        self._look_at_budget()
 
     def _longest_sleep_seconds(self) -> float:
         seconds = max(self._sampler.due() - time.monotonic(), 0.0)
@@ -380,6 +389,8 @@ class Daemon:
         if pid is not None:
             self._follow(pid)
         self._sampler.sample()
+        if not self._spawn_is_logged:
+            self._joules_at_spawn = self._sampler.total_joules()
         if self._markers is not None:
             self._markers.spawned(monotonic - self._run.monotonic)
 
@@ -404,6 +415,29 @@ class Daemon:
             self._spawned(pid, time.monotonic())
         else:
             self._never_started = 1, "greenrun was killed before, or just as, it started the command"
+
+    def _look_at_budget(self) -> None:
+        if self._config.budget is None or self._foresight is None or self._spawned_at is None:
+            return
+        if self._spending is None:
+            from greenrun.cli.spending import Spending, joules_at_spawn
+            from greenrun.sampler.progress import Point
+
+            if self._joules_at_spawn is None:
+                self._joules_at_spawn = joules_at_spawn(self._earlier_events)
+            spawned = Point(self._spawned_at - self._run.monotonic, self._joules_at_spawn)
+            tell = partial(self._note, lasting=True)
+            self._spending = Spending(self._config, self._sampler, self._foresight, spawned, tell, self._stop_job)
+            self._spending.restore(self._earlier_events)
+        self._spending.look()
+
+    def _stop_job(self) -> bool:
+        """End the command with all that it has started; False where there is none to end."""
+        from greenrun.cli import stopping
+
+        if self._run.kind != "command" or self._job is None or self._job.has_ended():
+            return False
+        return stopping.begin(self._job.pid, self._run.run_id, {os.getpid(), self._setup.parent_pid})
 
     def _note(self, text: str, /, *, lasting: bool) -> None:
         self._say((b"note " if lasting else b"revision ") + text.encode("utf-8", "replace"))
@@ -458,6 +492,11 @@ class Daemon:
                 break
             self._hear()
 
+    def _is_in_ci(self) -> bool:
+        """Whether files may be looked for when the command is over; most runs do not pay for knowing how."""
+        surroundings = self._config.ci and not os.environ.keys().isdisjoint(("GITHUB_ACTIONS", "GITLAB_CI"))
+        return surroundings or self._config.metrics_file is not None
+
     def _write_exited(self) -> None:
         """Write how the command ended: by the word of its parent, else by what the kernel still knows."""
         status, how, usage = None, "unknown", None
@@ -489,9 +528,16 @@ class Daemon:
 
     def _report(self) -> None:
         """Make the record from the log, write it beside the log, and hand the text to greenrun."""
-        from greenrun.cli.ending import conclude
+        from greenrun.cli import ending
         from greenrun.cli.session import NEWLINE
+        from greenrun.reports import budget
 
-        text = conclude(self._writer.run_dir, self._writer.unwritten, self._run.shown_dir)
+        record = ending.make(self._writer.run_dir, self._writer.unwritten)
+        if self._is_in_ci():
+            from greenrun.cli import ci
+
+            ci.tell(record, self._run, self._config, os.environ)
+        text = ending.tell(record, None if self._writer.run_dir is None else self._run.shown_dir)
         os.set_blocking(self._setup.news, True)
+        self._say(b"budget " + budget.verdict(record).encode())
         self._say(b"summary " + text.encode("utf-8", "replace").replace(b"\n", NEWLINE))

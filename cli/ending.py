@@ -14,16 +14,8 @@ if TYPE_CHECKING:
     from greenrun.sampler.events import Event
 
 
-def conclude(run_dir: str | None, unwritten: list[Event], shown_dir: str) -> str:
-    """Make the record of a run that has ended, write its files, and give the summary's text.
-
-    `shown_dir` is how the text names `run_dir`; for the rest see `make`.
-    """
-    return tell(make(run_dir, unwritten), None if run_dir is None else shown_dir)
-
-
 def tell(record: Record, shown_dir: str | None) -> str:
-    """Give the summary's text; None: there is no log directory to name."""
+    """Give the summary's text; `shown_dir` is how it names the run directory, None: there is none to name."""
     return terminal.render(record, run_dir=shown_dir)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+EXIT_OVER_BUDGET = 3  # the command succeeded, and --budget-action says that this is not enough
 EXIT_USAGE = 125  # as env, timeout and nohup: the wrapper's own mistake
 EXIT_CANNOT_INVOKE = 126
 EXIT_NOT_FOUND = 127

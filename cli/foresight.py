@@ -133,6 +133,13 @@ class Foresight:
         high = to_come[0] + ((to_come[2] - to_come[0]) ** 2 + doubt**2) ** 0.5
         return Foreseen(Interval(*(self._pue * (so_far + grams) for grams in (to_come[0], low, high))), ahead)
 
+    def spent_grams(self, start: Point, newest: Point) -> float | None:
+        """Give the grams until the newest moment, None where no intensity is known."""
+        if newest.t <= start.t:
+            return 0.0
+        so_far = self._so_far(start, newest, self._now())
+        return None if so_far is None else self._pue * so_far
+
     def _so_far(self, start: Point, newest: Point, now: datetime) -> float | None:
         """Give the grams until the newest moment, before PUE; stretches of ten minutes have each their own figure.
 

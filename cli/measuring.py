@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from greenrun.cli.handle import Begun
     from greenrun.cli.identity import Run
 
-_NO_SETTINGS = {"quiet"}  # nothing is printed unless `summary` says so
+# Nothing is printed unless `summary` says so; a block is not stopped for a budget, and has no exit status.
+_NO_SETTINGS = {"quiet", "budget_action", "no_ci", "metrics_file"}
 _LONGEST_COMMAND_BYTES = 1 << 15
 
 

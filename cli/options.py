@@ -160,6 +160,19 @@ def _file(text: str) -> str:
     return os.path.expanduser(text)
 
 
+def _budget(text: str) -> str:
+    from greenrun.cli import budget
+
+    budget.read(text)
+    return text.strip()
+
+
+def _budget_action(text: str) -> str:
+    if text not in {"warn", "fail", "stop"}:
+        raise ValueError("must be warn, fail (exit status 3) or stop (the command is ended)")
+    return text
+
+
 def _socket(text: str) -> str:
     if not text.startswith("/") or len(os.fsencode(text)) > 107:  # what fits into the kernel's sockaddr_un
         raise ValueError("must be the absolute path of a socket, 107 bytes at most")
@@ -215,6 +228,10 @@ OPTIONS = (
     Option("start", str, _start, "greenest: wait for the greenest time before the deadline", "WHEN", lasting=False),
     Option("deadline", str, _seconds, "when the command must be over, from now: 12h, 1h30m", "TIME", lasting=False),
     Option("duration", str, _seconds, "how long it will take, for --start; default: 1h", "TIME", lasting=False),
+    Option("budget", str, _budget, "what the command may use: 50Wh, 0.2kWh, 90000J, 20g, 1kg of CO2e", "AMOUNT"),
+    Option("budget-action", str, _budget_action, "when it uses more: warn (default), fail or stop", "warn|fail|stop"),
+    Option("no-ci", bool, boolean, "write nothing for GitHub Actions or GitLab CI"),
+    Option("metrics-file", str, _file, "write the figures there as metrics too", "FILE", project=False),
     Option("every-rank", bool, boolean, "measure in every rank of a node, not in the first for all of them"),
     Option("no-command", bool, boolean, "leave the command line out of the record"),
     Option("electricitymaps-token-file", str, _file, "file with the token, mode 0600", flag=False, project=False),

@@ -33,7 +33,8 @@ def _missing(parameter: click.Parameter | None) -> str:
     """Say what has to be told, and in which form."""
     if isinstance(parameter, click.Option):
         return f"{parameter.opts[-1]} {parameter.metavar} must be told: {parameter.help}"
-    return f"{parameter.metavar if isinstance(parameter, click.Argument) else 'an argument'} must be told"
+    name = parameter.metavar if isinstance(parameter, click.Argument) else None
+    return f"{(name or 'an argument').rstrip('.')} must be told"
 
 
 def at_once(names: list[str], say: Callable[[click.Context], str], help_text: str) -> click.Option:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from greenrun.cli import options, output, parse
+from greenrun.cli import options, output, parse, runtree
 from greenrun.cli.errors import UserError
-from greenrun.reports import account, jsonfile, terminal
+from greenrun.reports import account, collection, formats, jsonfile, terminal
 from greenrun.sampler import runlog
 
 if TYPE_CHECKING:
-    from greenrun.intensity.model import Place
-    from greenrun.reports.record import Event, Record
+    from collections.abc import Callable, Sequence
 
+    from greenrun.intensity.model import Place
+    from greenrun.reports.record import Event
+
+
+Result = TypeVar("Result")
 
 _TOLD_BY = "the options of this report"
 
@@ -26,7 +30,19 @@ def main(argv: list[str]) -> int:
 
 
 @click.command(add_help_option=False, params=[parse.help_option()])
-@click.argument("paths", metavar="RUN_DIR", nargs=-1, type=click.Path())
+@click.argument("run_dirs", metavar="RUN_DIR...", type=click.Path(), nargs=-1)
+@click.option(
+    "--format",
+    "form",
+    metavar="NAME",
+    type=click.Choice(list(formats.FORMATS)),
+    help=f"tell it in this format: {', '.join(formats.FORMATS)}",
+)
+@click.option("--output", "-o", "file", metavar="FILE", type=click.Path(), help="write it to FILE, not to stdout")
+@click.option("--by", metavar="WHAT", help=f"sum the runs below LOG_DIR by this: {', '.join(collection.BYS)}")
+@click.option(
+    "--per-interval", metavar="SECONDS", type=click.FloatRange(min=1e-3), help="tell each stretch of so many seconds"
+)
 @click.option("--job", "job_id", metavar="JOBID", help="all of a SLURM job as one: 1234, or 1234_7 of an array")
 @click.option("--spool", metavar="DIR", help="with --job: where the site keeps its records; default: as it has set")
 @click.option("--pue", metavar="NUMBER", help="what if the building's power usage effectiveness were this")
@@ -35,56 +51,112 @@ def main(argv: list[str]) -> int:
 @click.option("--intensity", metavar="G_PER_KWH", help="what if a kWh stood for so many grams of CO2e")
 @click.option("--basis", metavar="lifecycle|direct", help="what if emissions were counted on this basis")
 @click.option("--settle", is_flag=True, help="ask the services for hours that were missing or estimated")
-@click.option("--json", "as_json", is_flag=True, help="print the record as JSON, as in summary.json")
+@click.option("--json", "as_json", is_flag=True, help="the same as --format json")
 def command(
-    paths: tuple[str, ...], job_id: str | None, spool: str | None, as_json: bool, settle: bool, **told: str | None
+    run_dirs: tuple[str, ...],
+    form: str | None,
+    file: str | None,
+    by: str | None,
+    per_interval: float | None,
+    job_id: str | None,
+    spool: str | None,
+    as_json: bool,
+    settle: bool,
+    **told: str | None,
 ) -> int:
     """Tell a run again from the log in RUN_DIR, complete or killed, or ask what if.
 
-    With --job it is all nodes, requeues and steps of a job, from the site's spool and from the directories in which
-    runs are kept; those may be told in the place of RUN_DIR.
+    Nothing is measured, and the energy stays what it was. Nothing is written into the run directory but with --settle:
+    it asks the services for the hours of the run that they had not told or only estimated, adds the answers to the log
+    and renews the summary. --zone and --country then say where the run took place. Some formats tell several runs.
 
-    Nothing is measured, and the energy stays what it was. Nothing is written but with --settle: it asks the services
-    for the hours of the run that they had not told or only estimated, adds the answers to the log and renews the
-    summary. --zone and --country then say where the run took place.
+    Where RUN_DIR is a directory of many runs, such as a log directory, their summaries are added up (--by). With --job
+    it is all nodes, requeues and steps of a job, from the site's spool and from the directories in which runs are
+    kept; those may be told in the place of RUN_DIR.
     """
     asked = {key: _checked(key, text) for key, text in told.items() if text is not None}
+    name = _format(form, as_json)
     if job_id is not None:
         if settle:
             raise UserError("--settle does not go with --job: it is told with the directory of one run")
+        if by is not None or per_interval is not None or file is not None or name not in ("terminal", "json"):
+            raise UserError("--job tells one job, on stdout as text or with --json")
         from greenrun.cli import jobreport
 
-        jobreport.report(job_id, spool, paths, lambda events: _what_if(asked, events) if asked else None, as_json)
+        what_if = (lambda events: _what_if(asked, events)) if asked else lambda _: None
+        jobreport.report(job_id, spool, run_dirs, what_if, name == "json")
         return 0
-    run_dir = _only(paths, spool)
-    try:
-        events = runlog.read(run_dir)
-    except runlog.Unreadable as error:
-        raise UserError(str(error).rstrip(".")) from None
-    try:
-        if settle:
-            return _settle(run_dir, events, asked, as_json)
-        output.show(_text(account.account(events, _what_if(asked, events)), run_dir, as_json))
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        # JSON that is no run log of ours fails in as many ways as there are fields.
-        reason = f"{type(error).__name__}: {error}"
-        raise UserError(f"the run log in {run_dir} is damaged: its events lack what a run log has ({reason})") from None
+    if spool is not None:
+        raise UserError("--spool goes with --job JOBID alone")
+    if not run_dirs:
+        raise UserError("RUN_DIR must be told, or --job JOBID (greenrun report --help tells more)")
+    if by is not None or any(map(runtree.is_tree, run_dirs)):
+        return _many(run_dirs, by, name, file, bool(asked) or settle or per_interval is not None)
+    if settle:
+        if len(run_dirs) != 1 or file is not None or name not in ("terminal", "json"):
+            raise UserError("--settle is for one run, told on stdout as text or with --json")
+        (run_dir,) = run_dirs
+        return _checking(run_dir, lambda: _settle(run_dir, _events(run_dir), asked, name == "json"))
+    runs = [_run(run_dir, asked) for run_dir in run_dirs]
+    data = _checking(" ".join(run_dirs), lambda: _rendered(name, run_dirs, runs, per_interval))
+    if name == "terminal" and file is None and isinstance(data, str):
+        output.show_summary(data)
+    else:
+        output.deliver(data, file)
     return 0
 
 
-def _only(paths: tuple[str, ...], spool: str | None) -> str:
-    """Give the one run directory that was told."""
-    if spool is not None:
-        raise UserError("--spool goes with --job JOBID alone")
-    if len(paths) == 1:
-        return paths[0]
-    if paths:
-        raise UserError(f"one RUN_DIR must be told, not {len(paths)}; --job JOBID takes several directories")
-    raise UserError("RUN_DIR must be told, or --job JOBID (greenrun report --help tells more)")
+def _format(form: str | None, as_json: bool) -> str:
+    """Give the name of the format that was asked for; UserError where two were."""
+    name = form or ("json" if as_json else "terminal")
+    if as_json and name != "json":
+        raise UserError(f"--json means --format json, and --format {name} was told too: tell one of them")
+    return name
 
 
-def _text(record: Record, run_dir: str, as_json: bool) -> str:
-    return jsonfile.render(record) if as_json else terminal.render(record, run_dir)
+def _events(run_dir: str) -> list[Event]:
+    try:
+        return runlog.read(run_dir)
+    except runlog.Unreadable as error:
+        raise UserError(str(error).rstrip(".")) from None
+
+
+def _run(run_dir: str, asked: dict[str, Any]) -> formats.Told:
+    events = _events(run_dir)
+    return _checking(run_dir, lambda: formats.Told(account.account(events, _what_if(asked, events)), events))
+
+
+def _many(paths: Sequence[str], by: str | None, name: str, file: str | None, asked_more: bool) -> int:
+    from greenrun.cli import collection as many
+
+    if not all(map(runtree.is_tree, paths)):
+        raise UserError("--by and directories of many runs want nothing but such directories, not a single run's")
+    if asked_more:
+        raise UserError("what if, --settle and --per-interval are for single runs, not for a directory of many")
+    return many.main(paths, many.Options(by, name, file))
+
+
+def _rendered(
+    name: str, run_dirs: Sequence[str], runs: Sequence[formats.Told], per_interval: float | None
+) -> str | bytes:
+    if name == "terminal" and per_interval is None:
+        texts = (terminal.render(run.record, run_dir) for run_dir, run in zip(run_dirs, runs, strict=True))
+        return "\n".join(texts)
+    try:
+        if per_interval is not None:
+            return formats.render_intervals(name, runs, per_interval)
+        return formats.render_runs(name, runs)
+    except formats.CannotTell as reason:
+        raise UserError(str(reason)) from None
+
+
+def _checking(run_dir: str, tell: Callable[[], Result]) -> Result:
+    """Give what `tell` gives. JSON that is no run log of ours fails in as many ways as there are fields."""
+    try:
+        return tell()
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"the run log in {run_dir} is damaged: its events lack what a run log has ({reason})") from None
 
 
 def _checked(key: str, text: str) -> options.Value:
@@ -108,8 +180,10 @@ def _settle(run_dir: str, events: list[Event], asked: dict[str, Any], as_json: b
     except settle.NotSettled as reason:
         say(f"greenrun: {reason}")
         return 1
-    text = _text(settled.record, run_dir, as_json)
-    output.show(text if as_json else text + terminal.entry("settled", settled.words))
+    if as_json:
+        output.show(jsonfile.render(settled.record))
+    else:
+        output.show_summary(terminal.render(settled.record, run_dir) + terminal.entry("settled", settled.words))
     return 0
 
 

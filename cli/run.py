@@ -9,7 +9,7 @@ import signal
 from typing import TYPE_CHECKING, NoReturn
 
 from greenrun.cli import plain, ranks, signals
-from greenrun.cli.errors import EXIT_CANNOT_INVOKE, EXIT_NOT_FOUND, EXIT_USAGE, CannotRun
+from greenrun.cli.errors import EXIT_CANNOT_INVOKE, EXIT_NOT_FOUND, EXIT_OVER_BUDGET, EXIT_USAGE, CannotRun
 from greenrun.cli.identity import new_run
 from greenrun.cli.job import Job
 from greenrun.cli.spawn import resolve
@@ -66,6 +66,9 @@ def run(config: Config, command: list[str]) -> NoReturn:
         _conclude(session, inherited.taken)
     except Exception as error:  # noqa: BLE001  the command has run: whoever is above this must not run it again
         say(f"greenrun: cannot tell what it cost ({_reason(error)}).")
+    if session.over_budget and outcome.exit_code == 0:
+        say(f"greenrun: {session.over_budget}; the exit status is {EXIT_OVER_BUDGET} for that.")
+        os._exit(EXIT_OVER_BUDGET)
     signals.leave(outcome)
 
 
@@ -79,8 +82,14 @@ def _stand_by(pid: int) -> Outcome:
 def _conclude(session: Session, taken: frozenset[int]) -> None:
     text = session.finish(taken)
     _tell_notes(session, _tell)
-    if not session.config.quiet:
-        say(text.rstrip("\n") if text else _no_summary(session.run.shown_dir))
+    if session.config.quiet:
+        return
+    if text:
+        from greenrun.cli import output
+
+        output.tell_summary(text)
+    else:
+        say(_no_summary(session.run.shown_dir))
 
 
 class _MeasuredJob(Job):

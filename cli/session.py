@@ -46,6 +46,7 @@ class Session:
         self.run = run
         self.notes: list[Note] = []
         self.summary: str | None = None
+        self.over_budget = ""  # the sentence, where the run went over a budget that is not only to warn
         self.has_log = False  # until the daemon says so: markers must not fail the job
         self.marks: int | None = None  # where a relay writes markers
         self._marks_reader: int | None = None
@@ -153,6 +154,8 @@ class Session:
             self.has_log = not rest
         elif word in (b"note", b"revision"):
             self.notes.append(Note(rest.decode("utf-8", "replace"), lasting=word == b"note"))
+        elif word == b"budget":
+            self.over_budget = rest.decode("utf-8", "replace")
         elif word == b"summary":
             self.summary = rest.replace(NEWLINE, b"\n").decode("utf-8", "replace")
 

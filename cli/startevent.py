@@ -42,6 +42,7 @@ def start_fields(run: Run, config: Config) -> dict[str, Any]:
             "epoch_pattern": config.epoch_pattern,
             "epoch_marks": config.epoch_marks,
             "offline": config.offline,
+            "budget": _budget(config),
         },
         "utc": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(run.utc)) + f".{int(run.utc % 1 * 1000):03d}Z",
         "boot_id": _boot_id(),
@@ -54,6 +55,14 @@ def start_fields(run: Run, config: Config) -> dict[str, Any]:
 
             fields["command_base64"] = [base64.b64encode(os.fsencode(argument)).decode() for argument in command]
     return fields
+
+
+def _budget(config: Config) -> dict[str, Any] | None:
+    if config.budget is None:
+        return None
+    from greenrun.cli import budget
+
+    return {**budget.read(config.budget)._asdict(), "action": config.budget_action}
 
 
 def _parent_run_id() -> str | None:

@@ -26,8 +26,8 @@ class Verb(NamedTuple):
 VERBS = {
     "run": Verb("greenrun.cli.wrap", "measure a command, also one that is named like a verb"),
     "report": Verb("greenrun.cli.report", "tell a run again from its log, or what if it had run elsewhere"),
-    "status": Verb(None, "what is being measured now"),
-    "compare": Verb(None, "set runs side by side"),
+    "status": Verb("greenrun.cli.status", "what is being measured now"),
+    "compare": Verb("greenrun.cli.compare", "set runs side by side"),
     "predict": Verb("greenrun.cli.predict", "estimate a job before it runs"),
     "when": Verb("greenrun.cli.when", "find the hours with the cleanest electricity"),
     "intensity": Verb("greenrun.cli.intensity", "show the carbon intensity of a place"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+from greenrun.reports import budget as budgets
 from greenrun.reports import doubts
 from greenrun.reports.carbon import JOULES_PER_KWH, co2e_grams, intensity_used, no_intensity
 from greenrun.reports.energy import Measured, measure, sum_half_widths
@@ -60,6 +61,7 @@ def account(events: Sequence[Event], what_if: WhatIf | None = None) -> Record:
     gaps = doubts.gaps(events, lived, devices) if lived else []
     status = doubts.status(events, lived, devices, gaps)
     complete = status == "complete"
+    budget = budgets.judged(events, lived, status, total_joules, grams)
     actual: Amounts = {
         "duration_seconds": lived.duration_seconds if lived and lived.ended else None,
         "energy_joules": total_joules if complete else None,
@@ -109,9 +111,10 @@ def account(events: Sequence[Event], what_if: WhatIf | None = None) -> Record:
         "prediction": prediction(
             events, actual, max((epoch["n"] for epoch in seen), default=0), anew=what_if != WhatIf()
         ),
+        "budget": budget,
         "findings": [finding for event in events for finding in event.get("findings") or ()],
         "gaps": gaps,
-        "warnings": doubts.warnings(events, lived, devices, gaps, used),
+        "warnings": [*doubts.warnings(events, lived, devices, gaps, used), *budgets.warnings(budget, status)],
         "usage": _usage(events),
     }
 

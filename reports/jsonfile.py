@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 # JSON leaves these as they are, and a terminal may obey them: DEL and the second set of control characters.
-_ESCAPED = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
+ESCAPED = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
 
 
 def render(record: Record) -> str:
@@ -20,4 +20,4 @@ def render(record: Record) -> str:
 
 def document(value: object) -> str:
     """Give any other document in the same form. Raises as `render` does."""
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).translate(_ESCAPED) + "\n"
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).translate(ESCAPED) + "\n"

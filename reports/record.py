@@ -15,6 +15,8 @@ RunStatus = Literal["complete", "partial", "not-started"]
 PueSource = Literal["told", "assumed", "what-if"]
 Marker = Literal["output", "marks"]
 RunKind = Literal["command", "block", "job"]
+Quantity = Literal["energy_joules", "co2e_grams"]
+"""What a budget may be of, by its name in the record."""
 SharedBy = Literal["busy-time", "allocated-memory", "used-memory", "devices"]
 
 
@@ -180,6 +182,22 @@ class Prediction(TypedDict):
     stopped_early: bool
 
 
+class Budget(TypedDict):
+    """What the run was allowed, in joules or grams, and what came of it.
+
+    `exceeded` is None where that is unknown. `used_up_at` is when the sampler noticed it, None if it did not;
+    `stopped`: the command was ended for it.
+    """
+
+    quantity: Quantity
+    limit: float
+    action: Literal["warn", "fail", "stop"]
+    spent: float | None
+    exceeded: bool | None
+    used_up_at: float | None
+    stopped: bool
+
+
 class Finding(TypedDict):
     """What a source found out about one piece of hardware, and what the user can do about it."""
 
@@ -257,6 +275,7 @@ class Record(TypedDict):
     epochs: list[Epoch]
     phases: list[Phase]
     prediction: Prediction | None
+    budget: Budget | None
     findings: list[Finding]
     gaps: list[Gap]
     warnings: list[Warned]

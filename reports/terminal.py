@@ -10,7 +10,7 @@ import textwrap
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from greenrun.reports import origin, predicted, units
+from greenrun.reports import equivalents, origin, predicted, units
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -189,6 +189,9 @@ def _footprint(record: Record) -> Iterator[Entry]:
             "CO2e",
             f"{units.mass(grams)} ({units.interval(units.mass(low), units.mass(high))} at 95{units.NO_BREAK}%)",
         )
+        compared = [equivalent.words for equivalent in equivalents.of(grams)]
+        if compared:
+            yield "  about", "; ".join(compared)
     yield "  PUE", f"{record['pue']:g}, {PUE_SOURCES[record['pue_source']]}"
     intensity = origin.words(record["intensity"])
     if intensity:

@@ -20,6 +20,11 @@ def energy(joules: float, beside_joules: float | None = None) -> str:
     return _scaled(joules, _ENERGIES, beside_joules)
 
 
+def power(watts: float) -> str:
+    """Write a power."""
+    return _scaled(watts, ((1e6, "MW"), (1e3, "kW"), (1.0, "W"), (1e-3, "mW")))
+
+
 def mass(grams: float) -> str:
     """Write a mass of CO2e."""
     return _scaled(grams, ((1e6, "t"), (1e3, "kg"), (1.0, "g"), (1e-3, "mg"), (1e-6, "ug")))

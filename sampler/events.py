@@ -108,6 +108,7 @@ def _is_pair(value: Any) -> bool:
 
 
 _is_basis = _one_of("lifecycle", "direct")
+_is_quantity = _one_of("energy_joules", "co2e_grams")
 _is_devices = _list_of(
     _object(
         id=_is_text,
@@ -151,6 +152,9 @@ _EVENTS: dict[str, dict[str, _Check]] = {
                 country=_if_there(_is_text),
                 zone=_if_there(_is_text),
                 basis=_if_there(_is_basis),
+                budget=_if_there(
+                    _object(quantity=_is_quantity, limit=_is_amount, action=_one_of("warn", "fail", "stop"))
+                ),
             )
         ),
         "utc": _is_utc,
@@ -208,6 +212,7 @@ _EVENTS: dict[str, dict[str, _Check]] = {
         "energy_joules": _if_there(_is_range),
         "co2e_grams": _if_there(_is_range),
     },
+    "budget": {"quantity": _is_quantity, "limit": _is_amount, "spent": _is_amount, "stopped": _is_flag},
     "clock": {"utc_step_seconds": _is_seconds, "suspended_seconds": _is_seconds},
     "warning": {
         "code": _is_text,

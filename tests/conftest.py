@@ -23,6 +23,7 @@ from machine.stamp import Stamp
 
 # How long an example takes says something about the machine that runs the suite, nothing about greenrun.
 hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.register_profile("few", deadline=None, max_examples=10)  # where all of them have run elsewhere
 hypothesis.settings.load_profile("untimed")
 
 
@@ -56,6 +57,16 @@ def slurm() -> Iterator[Callable[..., Cluster]]:
             return stack.enter_context(Cluster(*arguments, **parts))
 
         yield make
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spread what waits for SLURM over the suite: workers that begin at different places have each their part of it."""
+    waiting = [item for item in items if "slurm" in getattr(item, "fixturenames", ())]
+    others = [item for item in items if "slurm" not in getattr(item, "fixturenames", ())]
+    step = len(others) / max(len(waiting), 1)
+    places = [(number * step, item) for number, item in enumerate(waiting)]
+    places += [(float(number), item) for number, item in enumerate(others)]
+    items[:] = [item for _, item in sorted(places, key=lambda place: place[0])]
 
 
 @pytest.fixture

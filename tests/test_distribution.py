@@ -82,11 +82,12 @@ def test_the_source_distribution_is_whole(dist: Path) -> None:
 
 
 def test_the_licences_are_shipped(dist: Path) -> None:
-    """The wheel carries greenrun's licence and those of the tables in it."""
+    """The wheel carries greenrun's licence and those of the tables and of the script in it."""
     with zipfile.ZipFile(only(dist, "*.whl")) as wheel:
         licences = {name.partition("/licenses/")[2] for name in wheel.namelist() if "/licenses/" in name}
     data = ("intensity/data", "intensity/data/electricitymaps", "sampler/data")
-    assert licences == {"LICENSE", "sampler/data/Apache-2.0.txt", *(f"{folder}/README.md" for folder in data)}
+    texts = ("LICENSE", "sampler/data/Apache-2.0.txt", "reports/page/uPlot-LICENSE.txt")
+    assert licences == {*texts, *(f"{folder}/README.md" for folder in data)}
 
 
 def test_the_wheel_works_alone(dist: Path, tmp_path: Path) -> None:

@@ -426,8 +426,8 @@ def test_a_bad_agent_of_roots_does_not_delay_the_job(site: Callable[..., Site], 
         os.chmod(here.path, 0o666)  # noqa: S103  as the real one
         user = here.run(NOBODY, "user", "sh", "-c", "sleep 3.5; true").wait()
     began, ended = user.life()
-    assert ended - began < 3.5 + 2.0
-    assert began < user.began + 5.0
+    assert ended - began < 3.5 + 10.0  # a machine that does something else, too; one that waits, waits without end
+    assert began < user.began + 20.0
     assert user.sources() == {"estimate"}
     assert user.joules("total") > 0
     assert "agent at" in user.sentences()

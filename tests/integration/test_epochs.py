@@ -287,7 +287,7 @@ def on_terminal(greenrun: Greenrun, *arguments: str) -> str:
     screen = pexpect.spawn(
         ENTRY,
         list(arguments),
-        env=greenrun.environment({"TERM": "xterm"}),
+        env=greenrun.environment({"TERM": "xterm", "NO_COLOR": "1"}),
         cwd=greenrun.cwd,
         encoding="utf-8",
         timeout=20,

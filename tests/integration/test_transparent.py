@@ -105,7 +105,7 @@ def test_verbs_as_programs(greenrun: Greenrun) -> None:
         assert greenrun(*words, "--json", env=path).stdout == "program --json\n", words
 
 
-@pytest.mark.parametrize("verb", ["status", "compare", "calibrate"])
+@pytest.mark.parametrize("verb", ["calibrate"])
 def test_verbs_that_are_not_built_yet(greenrun: Greenrun, verb: str) -> None:
     """A reserved verb says that it is not built yet and how to run a program of that name."""
     result = greenrun(verb)

@@ -29,6 +29,8 @@ def offered(greenrun: Greenrun, line: str, **env: str) -> set[str]:
             {
                 "plain,run",
                 "plain,report",
+                "plain,status",
+                "plain,compare",
                 "plain,predict",
                 "plain,when",
                 "plain,intensity",
@@ -57,6 +59,8 @@ def offered(greenrun: Greenrun, line: str, **env: str) -> set[str]:
         ("greenrun when --format s", {"plain,slurm"}),
         ("greenrun when --deadline 3", set()),
         ("greenrun when x", set()),
+        ("greenrun report --format js", {"plain,json", "plain,jsonl"}),
+        ("greenrun status --w", {"plain,--watch"}),
         ("greenrun report gr", {"file,gr"}),
         ("greenrun report --json gr", {"file,gr"}),
     ],

@@ -152,7 +152,7 @@ def test_the_sites_record_that_is_not_for_us(home: Home) -> None:
         (["--job", "1234", "/nowhere"], "/nowhere is no directory"),
         (["--job", "1234", "--settle"], "--settle does not go with --job"),
         (["--spool", "/x", "/y"], "--spool goes with --job JOBID alone"),
-        (["a", "b"], "one RUN_DIR must be told, not 2"),
+        ([], "RUN_DIR must be told, or --job JOBID"),
     ],
 )
 def test_a_mistake_is_one_sentence(home: Home, argv: list[str], words: str) -> None:

@@ -44,11 +44,11 @@ def test_what_is_not_finite_is_refused(record: Record) -> None:
         jsonfile.render(record)
 
 
-def test_every_format_renders_and_has_a_file_of_its_own(record: Record) -> None:
+def test_every_format_that_is_kept_has_a_file_of_its_own(record: Record) -> None:
     """One line in the registry is all that a format needs."""
-    names = [described.file_name for described in formats.FORMATS.values()]
-    assert len(set(names)) == len(names)
-    for name, described in formats.FORMATS.items():
+    kept = {name: described for name, described in formats.FORMATS.items() if described.file_name is not None}
+    assert len({described.file_name for described in kept.values()}) == len(kept)
+    for name, described in kept.items():
         assert formats.render(name, record) == import_module(described.module).render(record)
 
 
