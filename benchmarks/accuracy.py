@@ -3,7 +3,8 @@
 The truth is the integral over the command's own life, first instruction to last, as the command itself tells it. Ten
 seconds: two sockets with psys and mmio, square waves and constant power, one wrap, two GPUs. Held against: processors
 and memory 0.2 %, a GPU by its counter 0.6 % (it moves every 20 ms), a GPU by its power 2 %. Half a second on an
-otherwise idle machine: processors 2 %. The same ten seconds as a block of a Python program, by `greenrun.measure()`.
+otherwise idle machine: processors 2 %. The same ten seconds as a block of a Python program, by
+`greenrun.measure()`: a GPU by its counter 1 %.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ LONG_SECONDS, LONG_ROUNDS = 10.0, 3
 SHORT_SECONDS, SHORT_ROUNDS = 0.5, 20
 LIMITS_PERCENT = {"cpu": 0.2, "dram": 0.2, "gpu by counter": 0.6, "gpu by power": 2.0}
 SHORT_LIMITS_PERCENT = {"cpu": 2.0}
+# A block's sampler is another program that has to start, so what a GPU used before its first reading is more to guess.
+BLOCK_LIMITS_PERCENT = {**LIMITS_PERCENT, "gpu by counter": 1.0}
 
 
 BLOCK = """
@@ -109,7 +112,7 @@ def main() -> None:
         blocks = rounds(block, greenrun, LONG_SECONDS, LONG_ROUNDS)
     table = rows(f"{LONG_SECONDS:.0f} s job", long, LIMITS_PERCENT)
     table += rows(f"{SHORT_SECONDS} s job", short, SHORT_LIMITS_PERCENT)
-    table += rows(f"{LONG_SECONDS:.0f} s block", blocks, LIMITS_PERCENT)
+    table += rows(f"{LONG_SECONDS:.0f} s block", blocks, BLOCK_LIMITS_PERCENT)
     figures = {"long_errors_percent": long, "short_errors_percent": short, "block_errors_percent": blocks}
     _harness.show("accuracy", __doc__, ["error against the exact integral", "median", "worst", "limit"], table, figures)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from greenrun.cli.identity import Run
     from greenrun.cli.outcome import Outcome
 
-READY_WAIT_SECONDS = 0.25  # the job does not wait longer for the daemon
+READY_WAIT_SECONDS = 0.2  # the job does not wait longer for the daemon
 _BUSY_WAIT_SECONDS = 1.0  # but for one that only waits for a processor: then the machine is late, not the daemon
 _BUSY_LOOK_SECONDS, _BUSY_LOOKS = 0.02, 3  # it may be at the disk in one of them
 END_WAIT_SECONDS = 1.9  # with what comes after it, its end is no more than two seconds late
