@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from greenrun.reports import terminal, units
+from greenrun.reports import terminal, units, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -118,7 +118,7 @@ def _kinds(figures: Figures, total_joules: float | None) -> str:
     energy = figures["energy_joules"]
     by_kind = {"cpu": energy["cpu"], "dram": energy["dram"], "gpu": energy["gpu"], "other": energy["other"]}
     told = [
-        f"{terminal.KINDS[kind]} {units.energy(joules, total_joules)}"
+        f"{words.KINDS[kind]} {units.energy(joules, total_joules)}"
         for kind, joules in by_kind.items()
         if joules is not None
     ]
@@ -149,7 +149,7 @@ def _footprint(record: JobRecord) -> Iterator[terminal.Entry]:
         ends = units.interval(units.mass(low), units.mass(high))
         yield "CO2e", f"{units.mass(grams)} ({ends} at 95{units.NO_BREAK}%)"
     if record["pue"] is not None and record["pue_source"] is not None:
-        yield "  PUE", f"{record['pue']:g}, {terminal.PUE_SOURCES[record['pue_source']]}"
+        yield "  PUE", f"{record['pue']:g}, {words.PUE_SOURCES[record['pue_source']]}"
     if record["grams_per_kwh"] is not None:
         basis = f"{record['basis']} emissions" if record["basis"] else None
         mean = f"{units.digits(record['grams_per_kwh'], 3)}{units.NO_BREAK}g/kWh in the mean"

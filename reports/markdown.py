@@ -9,14 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from greenrun.reports import budget as budgets
-from greenrun.reports import origin, statement, tables, units
+from greenrun.reports import origin, statement, tables, units, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from greenrun.reports.record import Device, Record
 
-_KINDS = {"cpu": "CPU", "dram": "memory", "gpu": "GPU", "other": "other"}
 _METHODS = {"counter": "counted by the hardware", "power": "from its power, polled", "estimate": "estimated"}
 _PUES = {"told": "as told", "assumed": "assumed, since nobody told it", "what-if": "as this report was asked"}
 _LONGEST_COMMAND = 300
@@ -47,7 +46,7 @@ def _rows(record: Record) -> Iterator[tuple[str, str]]:
         return
     yield "energy", _text(_energy(record))
     total_joules = record["energy_joules"]["total"]
-    for kind, name in _KINDS.items():
+    for kind, name in words.KINDS.items():
         devices = [device for device in _counted(record) if device["kind"] == kind]
         if devices:
             yield name, _text(_devices(devices, total_joules))

@@ -10,7 +10,7 @@ import textwrap
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from greenrun.reports import equivalents, origin, predicted, units
+from greenrun.reports import equivalents, origin, predicted, units, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,7 +22,6 @@ _TEXT_COLUMN = 14
 _PREFIX = "greenrun: "
 _MOST_PHASES = 6  # more are in the record
 
-KINDS = {"cpu": "CPU", "dram": "memory", "gpu": "GPU", "other": "other"}
 _SHARED_BY = {
     "busy-time": "CPU time",
     "allocated-memory": "memory given",
@@ -30,12 +29,6 @@ _SHARED_BY = {
     "devices": "device",
 }
 _NEARLY_ALL_PERCENT = 99.0  # from here on what is left is between two samples
-_METHODS = {"counter": "counted by the hardware", "power": "from its power, polled", "estimate": "estimated"}
-PUE_SOURCES = {
-    "told": "as told",
-    "assumed": "assumed, since nobody told it (--pue)",
-    "what-if": "as this report was asked",
-}
 Entry = tuple[str, str]  # a label, indented where it belongs to the one above, and its text
 
 
@@ -125,7 +118,7 @@ def _energy(record: Record) -> Iterator[Entry]:
         text = units.energy(total_joules) + plus_minus(record["uncertainty_percent"])
         yield "energy", ", ".join(filter(None, (text, _how_much_is_estimated(record))))
     for group in _alike(measured):
-        yield f"  {KINDS[group[0]['kind']]}", _devices(group, total_joules)
+        yield f"  {words.KINDS[group[0]['kind']]}", _devices(group, total_joules)
     if record["share"] is not None:
         yield "  the job's", _share(record, record["share"])
 
@@ -142,7 +135,7 @@ def _how_much_is_estimated(record: Record) -> str:
 def _alike(devices: Iterable[Device]) -> list[list[Device]]:
     """Group the devices by kind and method; those that stand beside the total come last."""
     groups: dict[tuple[object, ...], list[Device]] = {}
-    for device in sorted(devices, key=lambda device: (not device["counted"], list(KINDS).index(device["kind"]))):
+    for device in sorted(devices, key=lambda device: (not device["counted"], list(words.KINDS).index(device["kind"]))):
         alike = (device["kind"], device["method"], device["trusted"], device["counted"])
         groups.setdefault(alike, []).append(device)
     return list(groups.values())
@@ -154,7 +147,7 @@ def _devices(group: list[Device], total_joules: float | None) -> str:
     joules = sum(device["energy_joules"] or 0.0 for device in group)
     half_widths = sum((device["energy_joules"] or 0.0) * (device["uncertainty_percent"] or 0.0) for device in group)
     percent = half_widths / joules if joules else one["uncertainty_percent"]
-    method = _METHODS[one["method"]] if one["trusted"] else "from a counter that the hypervisor models"
+    method = words.METHODS[one["method"]] if one["trusted"] else words.MODELLED
     names = Counter(device["name"] for device in group)  # eight GPUs of one model are one word
     name = " + ".join(name if count == 1 else f"{count} x {name}" for name, count in names.items())
     beside = "" if one["counted"] else "; beside the total"
@@ -170,7 +163,7 @@ def _share(record: Record, share: Share) -> str:
     by = {"cpu": share["cpu"], "dram": share["dram"], "gpu": share["gpu"]}
     values = {"cpu": joules["cpu"], "dram": joules["dram"], "gpu": joules["gpu"]}
     parts = [
-        f"{KINDS[kind]} {units.energy(value, total)} by {_SHARED_BY[told]}"
+        f"{words.KINDS[kind]} {units.energy(value, total)} by {_SHARED_BY[told]}"
         for kind, told in by.items()
         if told is not None and (value := values[kind]) is not None
     ]
@@ -192,7 +185,7 @@ def _footprint(record: Record) -> Iterator[Entry]:
         compared = [equivalent.words for equivalent in equivalents.of(grams)]
         if compared:
             yield "  about", "; ".join(compared)
-    yield "  PUE", f"{record['pue']:g}, {PUE_SOURCES[record['pue_source']]}"
+    yield "  PUE", f"{record['pue']:g}, {words.PUE_SOURCES[record['pue_source']]}"
     intensity = origin.words(record["intensity"])
     if intensity:
         yield "  intensity", intensity

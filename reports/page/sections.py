@@ -6,7 +6,7 @@ import shlex
 import signal
 from typing import TYPE_CHECKING
 
-from greenrun.reports import equivalents, origin, units
+from greenrun.reports import equivalents, origin, units, words
 from greenrun.reports.page import plots
 from greenrun.reports.page.markup import Html, element, join
 
@@ -16,13 +16,6 @@ if TYPE_CHECKING:
     from greenrun.reports.record import Device, Prediction, Range, Record
     from greenrun.reports.series import Series
 
-_KINDS = {"cpu": "CPU", "dram": "memory", "gpu": "GPU", "other": "other"}
-_METHODS = {"counter": "counted by the hardware", "power": "from its power, polled", "estimate": "estimated"}
-_PUE_SOURCES = {
-    "told": "as told",
-    "assumed": "assumed, since nobody told it (--pue)",
-    "what-if": "as this report was asked",
-}
 _CO2E = join("CO", element("sub", "2"), "e")
 _AMOUNTS: dict[str, tuple[str, Callable[[float], str]]] = {
     "energy_joules": ("Energy", units.energy),
@@ -332,7 +325,7 @@ def _devices(record: Record) -> Html | None:
     rows = [
         [
             names[device["id"]],
-            _KINDS[device["kind"]],
+            words.KINDS[device["kind"]],
             _method(device),
             _or_dash(device["energy_joules"], lambda joules: units.energy(joules, total)),
             _or_dash(device["uncertainty_percent"], lambda percent: f"±{units.percent(percent)}"),
@@ -355,7 +348,7 @@ def _devices(record: Record) -> Html | None:
 
 
 def _method(device: Device) -> str:
-    trusted = _METHODS[device["method"]] if device["trusted"] else "from a counter that the hypervisor models"
+    trusted = words.METHODS[device["method"]] if device["trusted"] else words.MODELLED
     beside = "" if device["counted"] else "beside the total, for it holds others"
     return "; ".join(filter(None, (trusted, beside, device["note"])))
 
@@ -444,7 +437,7 @@ def _origin(record: Record) -> Html:
     job: dict[str, object] = dict(record["job"] or {})
     facts: list[tuple[str, str | None]] = [
         ("Epochs", _epochs(record)),
-        ("Power usage effectiveness", f"{record['pue']:g}, {_PUE_SOURCES[record['pue_source']]}"),
+        ("Power usage effectiveness", f"{record['pue']:g}, {words.PUE_SOURCES[record['pue_source']]}"),
         ("Carbon intensity", origin.words(used).replace("+-", "±") or _UNKNOWN),
         ("Scope", "the whole machine while it ran" if record["scope"] == "node" else record["scope"]),
         ("Suspended", _or_none(record["suspended_seconds"] or None, units.duration)),
