@@ -11,7 +11,7 @@ from greenrun.cli import fetching
 if TYPE_CHECKING:
     from greenrun.cli.config import Config
 
-PATIENCE_SECONDS = fetching.LIMIT_SECONDS + 1.0
+PATIENCE_SECONDS = fetching.PATIENT_LIMIT_SECONDS + 1.0
 """How long such a process may take. It ends itself before that, unless it was stopped or hangs in the kernel."""
 
 
@@ -35,7 +35,7 @@ class Asking:
 
     def begin(self, config: Config, what: fetching.What, **details: Any) -> None:
         """Ask, while nothing else is asked; `details` are those of `Fetch`. OSError where that cannot be done."""
-        self._fetch = fetching.Fetch(config, what, **details)
+        self._fetch = fetching.Fetch(config, what, patient=True, **details)
         self._poll.register(self._fetch.descriptor, select.POLLIN)
 
     def look(self) -> fetching.Reply | None:

@@ -14,7 +14,7 @@ from greenrun.cli import fetching
 from greenrun.cli.config import Config
 from greenrun.cli.services import services
 from greenrun.intensity import chain, exchange, location, metadata
-from greenrun.intensity.cache import Cache, default_directory
+from greenrun.intensity.cache import LONGEST_WAIT_SECONDS, PATIENT_WAIT_SECONDS, Cache, default_directory
 
 if TYPE_CHECKING:
     from greenrun.intensity.model import Answer, Basis, Place
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def main(request: dict[str, Any]) -> NoReturn:
     """Answer the request that `fetching.Fetch` wrote, and be gone."""
     _die_with_the_parent()
-    signal.setitimer(signal.ITIMER_REAL, fetching.LIMIT_SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, request["limit_seconds"])
     try:
         place, answer = reply(request)
     except Exception as error:  # noqa: BLE001  whatever it is, the one who asked is to hear of it
@@ -58,8 +58,9 @@ def _ask(request: dict[str, Any], config: Config, place: Place, basis: Basis, no
         told = chain.Told(config.intensity, config.intensity_from or "the configuration")
     if request["what"] == "now" and told:
         return chain.known(told, place, basis)
-    cache = Cache(default_directory(os.environ))
     insist = bool(request["insist"])
+    longest_wait_seconds = PATIENT_WAIT_SECONDS if request["patient"] else LONGEST_WAIT_SECONDS
+    cache = Cache(default_directory(os.environ), longest_wait_seconds=longest_wait_seconds)
     from_utc, to_utc = _moment(request["from_utc"]) or now, _moment(request["to_utc"]) or now
     known = services(config, os.environ)
     asking = not config.offline

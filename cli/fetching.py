@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 LIMIT_SECONDS = 20.0
 """A child lives no longer: three requests of five seconds each, and the wait for another process that asks the same."""
 
+PATIENT_LIMIT_SECONDS = 60.0
+"""The same for one that nobody waits for."""
+
 _REAP_SECONDS = 0.1
 
 What = Literal["now", "history", "forecast"]
@@ -64,14 +67,16 @@ class Fetch:
         to_utc: datetime | None = None,
         now_utc: datetime | None = None,
         insist: bool = False,
+        patient: bool = False,
     ) -> None:
         """Start it. OSError where that cannot be done.
 
         `place`: None, to find it as for a run; `basis`: None, as configured; the times: None, now; `insist`: ask also
-        where a call has just failed, because a person wants to know.
+        where a call has just failed, because a person wants to know; `patient`: nobody waits for the answer.
         """
         if not sys.executable:
             raise FileNotFoundError("this Python does not know its own path")
+        self._limit_seconds = PATIENT_LIMIT_SECONDS if patient else LIMIT_SECONDS
         request = {
             "path": sys.path,
             "config": config._asdict(),
@@ -82,6 +87,8 @@ class Fetch:
             "to_utc": to_utc and to_utc.isoformat(),
             "now_utc": now_utc and now_utc.isoformat(),
             "insist": insist,
+            "patient": patient,
+            "limit_seconds": self._limit_seconds,
         }
         data = json.dumps(request).encode() + b"\n"
         reader, self._request = pipe()  # while it is open the child lives: it dies with this process, however that dies
@@ -125,7 +132,7 @@ class Fetch:
         with contextlib.suppress(ValueError, KeyError, TypeError):
             return _reply(json.loads(self._told))
         if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM:
-            return failed(f"no answer within {LIMIT_SECONDS:g} s")
+            return failed(f"no answer within {self._limit_seconds:g} s")
         return failed(f"the process that asks ended without an answer (wait status {status})")
 
     def kill(self) -> None:
@@ -135,12 +142,12 @@ class Fetch:
         self._end()
 
     def wait(self) -> Reply:
-        """Wait for the reply; `LIMIT_SECONDS` at most."""
-        while (left := self.begun + LIMIT_SECONDS - time.monotonic()) > 0:
+        """Wait for the reply; as long as the child lives at most."""
+        while (left := self.begun + self._limit_seconds - time.monotonic()) > 0:
             if select.select([self.descriptor], [], [], left)[0] and (reply := self.read()) is not None:
                 return reply
         self.kill()
-        return failed(f"no answer within {LIMIT_SECONDS:g} s")
+        return failed(f"no answer within {self._limit_seconds:g} s")
 
     def _end(self) -> int:
         os.close(self._request)
@@ -164,7 +171,7 @@ def _write_at_once(descriptor: int, data: bytes) -> None:
 
 
 def ask(config: Config, what: What, **details: Any) -> Reply:
-    """Ask and wait for the reply, `LIMIT_SECONDS` at most; `details` are those of `Fetch`. Never raises."""
+    """Ask and wait for the reply, as long as the child may live; `details` are those of `Fetch`. Never raises."""
     try:
         return Fetch(config, what, **details).wait()
     except OSError as error:

@@ -1,8 +1,9 @@
 """What services have answered, kept in files that all processes of one user share: they make one request an hour.
 
 One file holds what one service said of one zone. Who wants to know more than it says takes the file's lock and asks;
-the others wait for the lock and find the answer. A failure is kept for a while too, so that a service which is down is
-not asked by each of a hundred jobs. Nothing here raises: where no file can be kept, everyone asks.
+the others wait for the lock or for the answer, whichever is there first. A failure is kept for a while too, so that a
+service which is down is not asked by each of a hundred jobs. Nothing here raises: where no file can be kept, everyone
+asks.
 """
 
 from __future__ import annotations
@@ -28,11 +29,14 @@ _FAILURE_HOLDS = timedelta(seconds=60)
 _LONGEST_HOLD = timedelta(hours=1)  # whatever a service asks for
 _SKEW = timedelta(seconds=60)
 """So much later than the caller's `now` may what is in the file be: it was written while the caller waited."""
-_POLL_SECONDS = 0.02
+_FIRST_POLL_SECONDS, _LAST_POLL_SECONDS = 0.02, 0.32  # each twice the one before: a hundred that wait are no load
 _PENDING = "no answer yet"
 
 LONGEST_WAIT_SECONDS = 8.0
 """For another process that asks the same: a request has 5 s, so it is stuck, or what it asks needs several."""
+
+PATIENT_WAIT_SECONDS = 40.0
+"""The same for one that nobody waits for: where a hundred jobs start, who asks may be long without a processor."""
 
 # What reading a file of any content may raise.
 _UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
@@ -108,17 +112,25 @@ class Cache:
             return Cached(entry.spans, Unavailable("not asked (offline)"))
         if path is None:
             return _fetched(_NOTHING, question, now, request)[1]
-        failure_before = entry.failure
-        with _lock(f"{path}.lock", self._longest_wait_seconds) as locked:
+        known_failure = entry.failure if insist else None
+
+        cached: Cached | None = None
+
+        def is_told() -> bool:
+            nonlocal cached
+            cached = _told(_read(path, question, now), question, now, known_failure, alone=False)
+            return cached is not None
+
+        # A file appears whole: a hundred that wait need not take the lock one after the other to see the answer.
+        with _lock(f"{path}.lock", self._longest_wait_seconds, is_told) as locked:
+            if locked:
+                cached = _told(_read(path, question, now), question, now, known_failure, alone=True)
+            if cached is not None:
+                return cached
             if not locked:
                 waited = f"another process has been asking for more than {self._longest_wait_seconds:g} s"
                 return Cached(entry.spans, Unavailable(waited, "broken"))
-            entry = _read(path, question, now)  # who had the lock before may have written it
-            if _answers(entry, question, now):
-                return Cached(entry.spans, None)
-            failure = entry.failure
-            if failure and failure.until > now and not (insist and failure == failure_before):
-                return Cached(entry.spans, _still(failure, now))
+            entry = _read(path, question, now)
             # If this process is killed while it asks, the next ones need not wait as long as it did.
             pending = _Failure(now, now + _FAILURE_HOLDS, "broken", _PENDING)
             _write(path, question, entry._replace(failure=pending))
@@ -170,6 +182,23 @@ def _answers(entry: _Entry, question: Question, now: datetime) -> bool:
     return not series.gaps(settled, question.from_utc, min(question.to_utc, entry.asked_from))
 
 
+def _told(
+    entry: _Entry, question: Question, now: datetime, known_failure: _Failure | None, *, alone: bool
+) -> Cached | None:
+    """Give what another process has been told, None if it is to be asked.
+
+    `known_failure`: one that is not to count; `alone`: no other process can be asking now.
+    """
+    if _answers(entry, question, now):
+        return Cached(entry.spans, None)
+    failure = entry.failure
+    if failure is None or failure.until <= now or failure == known_failure:
+        return None
+    if not alone and failure.reason == _PENDING:
+        return None
+    return Cached(entry.spans, _still(failure, now))
+
+
 def _of_this_hour(fetched_utc: datetime, now: datetime) -> bool:
     return _start_of_hour(fetched_utc) == _start_of_hour(now) or now <= fetched_utc <= now + _SKEW
 
@@ -214,8 +243,11 @@ def _fetched(
 
 
 @contextlib.contextmanager
-def _lock(path: str, longest_wait_seconds: float) -> Iterator[bool]:
-    """Keep others out while the context lasts. True also where no lock can be had; False if another does not let go."""
+def _lock(path: str, longest_wait_seconds: float, needless: Callable[[], bool]) -> Iterator[bool]:
+    """Keep others out while the context lasts. True also where no lock can be had.
+
+    False if another does not let go, and as soon as the lock is `needless`.
+    """
     import fcntl
 
     descriptor = None
@@ -228,7 +260,7 @@ def _lock(path: str, longest_wait_seconds: float) -> Iterator[bool]:
         yield True
         return
     try:
-        deadline = time.monotonic() + longest_wait_seconds
+        deadline, poll_seconds = time.monotonic() + longest_wait_seconds, _FIRST_POLL_SECONDS
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -237,9 +269,10 @@ def _lock(path: str, longest_wait_seconds: float) -> Iterator[bool]:
                 locked = False
             except OSError:  # a file system without locks
                 locked = True
-            if locked or time.monotonic() >= deadline:
+            if locked or needless() or time.monotonic() >= deadline:
                 break
-            time.sleep(_POLL_SECONDS)
+            time.sleep(poll_seconds)
+            poll_seconds = min(2 * poll_seconds, _LAST_POLL_SECONDS)
         yield locked
     finally:
         os.close(descriptor)
