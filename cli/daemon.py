@@ -43,7 +43,8 @@ _LAST_WORD_SECONDS = 0.8  # for `exited` from the command line and for a relay's
 _LAST_ANSWER_SECONDS = 1.0  # for a service's answer
 _LAST_LOOK_SECONDS = 0.4  # for what is in the cache
 _SLOW_SOURCES_FIRST_SECONDS = 0.1
-_LIFE_AFTER_JOB_SECONDS = 1.9  # never more than two, whatever blocks
+_LIFE_AFTER_JOB_SECONDS = 1.85  # greenrun waits no longer, but where processors are scarce
+_LONGEST_LIFE_AFTER_JOB_SECONDS = 5.0  # whatever blocks
 # Virtual consoles and serial lines, /dev/tty and the console, pseudo-terminals: admin-guide/devices.txt of the kernel.
 _TERMINAL_MAJORS = frozenset((4, 5, *range(136, 144)))
 _RECORD_SECONDS, _RECORD_SECONDS_PER_MB = 0.4, 0.1
@@ -451,7 +452,7 @@ class Daemon:
     def _begin_to_end(self) -> None:
         """Read once more, and see to it that nothing that follows can take long."""
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.setitimer(signal.ITIMER_REAL, _LIFE_AFTER_JOB_SECONDS)
+        signal.setitimer(signal.ITIMER_REAL, _LONGEST_LIFE_AFTER_JOB_SECONDS)
         self._life_ends = time.monotonic() + _LIFE_AFTER_JOB_SECONDS
         if self._never_started is None:
             self._sampler.finish()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def main(request: dict[str, Any]) -> NoReturn:
     """Answer the request that `fetching.Fetch` wrote, and be gone."""
     _die_with_the_parent()
-    signal.setitimer(signal.ITIMER_REAL, request["limit_seconds"])
+    signal.setitimer(signal.ITIMER_REAL, fetching.limit_seconds(patient=bool(request.get("patient"))))
     try:
         place, answer = reply(request)
     except Exception as error:  # noqa: BLE001  whatever it is, the one who asked is to hear of it

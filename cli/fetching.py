@@ -76,7 +76,7 @@ class Fetch:
         """
         if not sys.executable:
             raise FileNotFoundError("this Python does not know its own path")
-        self._limit_seconds = PATIENT_LIMIT_SECONDS if patient else LIMIT_SECONDS
+        self._limit_seconds = limit_seconds(patient=patient)
         request = {
             "path": sys.path,
             "config": config._asdict(),
@@ -88,7 +88,6 @@ class Fetch:
             "now_utc": now_utc and now_utc.isoformat(),
             "insist": insist,
             "patient": patient,
-            "limit_seconds": self._limit_seconds,
         }
         data = json.dumps(request).encode() + b"\n"
         reader, self._request = pipe()  # while it is open the child lives: it dies with this process, however that dies
@@ -176,6 +175,11 @@ def ask(config: Config, what: What, **details: Any) -> Reply:
         return Fetch(config, what, **details).wait()
     except OSError as error:
         return failed(f"no process could be started ({error.strerror or error})")
+
+
+def limit_seconds(*, patient: bool) -> float:
+    """Give how long a child that asks may live."""
+    return PATIENT_LIMIT_SECONDS if patient else LIMIT_SECONDS
 
 
 def failed(reason: str) -> Reply:

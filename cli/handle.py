@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import greenrun
 from greenrun.cli import procstat
 from greenrun.cli.descriptors import pipe
-from greenrun.cli.session import END_WAIT_SECONDS, NEWLINE
+from greenrun.cli.patience import LOOK_SECONDS, Busy
+from greenrun.cli.session import BUSY_END_SECONDS, BUSY_START_SECONDS, END_WAIT_SECONDS, NEWLINE
 
 if TYPE_CHECKING:
     from greenrun.cli.config import Config
@@ -36,7 +37,6 @@ FAILED = signal.SIGRTMIN + 2
 READY_WAIT_SECONDS = 1.0
 """What is measured does not wait longer for the daemon, which takes a tenth of it to come up; with a slow disk more."""
 
-_LOOK_SECONDS = 0.02
 _F_SETPIPE_SZ = 1031  # linux/fcntl.h; Python 3.10 knows the name
 _LARGEST_REQUEST_BYTES = 1 << 20  # what a user may make a pipe hold: /proc/sys/fs/pipe-max-size
 
@@ -122,7 +122,7 @@ class Begun:
         self._refusal = "the sampler died at its start"
         self._start(resume=False)
         try:
-            self._listen(READY_WAIT_SECONDS, until_ready=True)
+            self._listen(READY_WAIT_SECONDS, BUSY_START_SECONDS, until_ready=True)
         except BaseException:  # interrupted: then there is to be no such run
             self.abandon()
             raise
@@ -144,13 +144,25 @@ class Begun:
 
     # --- what it answers
 
-    def _listen(self, seconds: float, *, until_ready: bool = False, until_known: bool = False) -> None:
-        """Take its news until they end, for so long at most; or until there is enough of them."""
+    def _listen(
+        self, seconds: float, busy_seconds: float = 0.0, *, until_ready: bool = False, until_known: bool = False
+    ) -> None:
+        """Take its news until they end, for so long at most; or until there is enough of them.
+
+        `busy_seconds`: so much longer while it only waits for a processor.
+        """
         deadline = time.monotonic() + seconds
+        busy: Busy | None = None
         while not (until_ready and self._ready) and not (until_known and self.handle):
             left = max(deadline - time.monotonic(), 0.0)
-            if not self._is_ours() or not _is_readable(self._news, left):
+            if not self._is_ours():
                 break
+            if not _is_readable(self._news, left):
+                busy = busy or (Busy(self.handle.pid, busy_seconds) if self.handle and busy_seconds else None)
+                if busy is None or not busy.goes_on():
+                    break
+                deadline = time.monotonic() + LOOK_SECONDS
+                continue
             data = os.read(self._news, 1 << 16)
             if not data:
                 self.let_go()
@@ -208,7 +220,7 @@ class Begun:
             if self._record is None:
                 self._resume(failed=failed)
         if self._is_ours():
-            self._listen(END_WAIT_SECONDS)
+            self._listen(END_WAIT_SECONDS, BUSY_END_SECONDS)
         elif self.handle is not None:
             self._record = wait(self.handle)
         if self._record is None and self.handle is not None:
@@ -267,10 +279,18 @@ def of_process(pid: int, run: Run) -> Handle:
 
 
 def wait(handle: Handle) -> dict[str, Any] | None:
-    """Wait for the daemon's end, two seconds at most, and give the record that it has left, None if there is none."""
+    """Wait for the daemon's end and give the record that it has left, None if there is none.
+
+    Two seconds at most, longer where it only waits for a processor.
+    """
     deadline = time.monotonic() + END_WAIT_SECONDS
-    while is_alive(handle) and time.monotonic() < deadline:
-        time.sleep(_LOOK_SECONDS)
+    busy: Busy | None = None
+    while is_alive(handle):
+        if time.monotonic() >= deadline:
+            busy = busy or Busy(handle.pid, BUSY_END_SECONDS)
+            if not busy.goes_on():
+                break
+        time.sleep(LOOK_SECONDS)
     with contextlib.suppress(OSError, ValueError), open(os.path.join(handle.run_dir, "summary.json")) as file:
         record: dict[str, Any] = json.load(file)
         return record

@@ -14,7 +14,7 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from greenrun.cli import procstat, signals
+from greenrun.cli import patience, signals
 from greenrun.cli.descriptors import pipe
 from greenrun.cli.job import Note
 
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from greenrun.cli.outcome import Outcome
 
 READY_WAIT_SECONDS = 0.2  # the job does not wait longer for the daemon
-_BUSY_WAIT_SECONDS = 1.0  # but for one that only waits for a processor: then the machine is late, not the daemon
-_BUSY_LOOK_SECONDS, _BUSY_LOOKS = 0.02, 3  # it may be at the disk in one of them
-END_WAIT_SECONDS = 1.9  # with what comes after it, its end is no more than two seconds late
+END_WAIT_SECONDS = 1.85  # with what comes after it, its end is no more than two seconds late
+# But for a daemon that only waits for a processor: then the machine is late, not the daemon.
+BUSY_START_SECONDS = 1.0
+BUSY_END_SECONDS = 3.0
 _REAP_WAIT_SECONDS = 0.04
 _MOST_DAEMONS = 4  # one that dies is replaced; one that keeps dying is not
 NEWLINE = b"\x1e"  # stands for the line ends of a summary, for news comes in lines
@@ -102,10 +103,9 @@ class Session:
 
     def _wait_until_ready(self) -> None:
         self._wait(READY_WAIT_SECONDS, lambda: self._ready)
-        deadline, idle = time.monotonic() + _BUSY_WAIT_SECONDS, 0
-        while not self._ready and time.monotonic() < deadline and idle < _BUSY_LOOKS:
-            idle = 0 if procstat.is_runnable(self.daemon_pid) else idle + 1
-            self._wait(_BUSY_LOOK_SECONDS, lambda: self._ready)
+        busy = patience.Busy(self.daemon_pid, BUSY_START_SECONDS)
+        while not self._ready and busy.goes_on():
+            self._wait(patience.LOOK_SECONDS, lambda: self._ready)
 
     # --- what the daemon hears
 
@@ -185,7 +185,7 @@ class Session:
             os.close(self._news_reader)
 
     def finish(self, taken: frozenset[int]) -> str | None:
-        """Wait for the summary, almost two seconds at most, and give its text; None if there is none.
+        """Wait for the summary, almost two seconds, longer on a busy machine, and give its text; None if there is none.
 
         A signal that would end a program ends the wait at once: the command is over, and greenrun only reports.
         """
@@ -194,14 +194,20 @@ class Session:
             os.close(self.marks)  # the relays are gone: this is the end of the file, the daemon waits for no more
             self.marks = None
         self.look()
+        busy: patience.Busy | None = None
         while self.summary is None and self._news_reader >= 0:
             left = deadline - time.monotonic()
-            info = signal.sigtimedwait(taken, max(left, 0))
+            if left <= 0.0:
+                busy = busy or patience.Busy(self.daemon_pid, BUSY_END_SECONDS)
+                if not busy.goes_on():
+                    # It has had its time; a daemon that is stopped or hangs must not stay behind.
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(self.daemon_pid, signal.SIGKILL)
+                    break
+                left = patience.LOOK_SECONDS
+            info = signal.sigtimedwait(taken, left)
             if info is None:
-                # It has had its time; a daemon that is stopped or hangs must not stay behind.
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(self.daemon_pid, signal.SIGKILL)
-                break
+                continue
             if info.si_signo not in signals.HARMLESS:
                 return None  # the daemon goes on and writes the record without us
             self.look()

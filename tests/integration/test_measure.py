@@ -178,7 +178,7 @@ def test_the_energy_of_a_block(script: Script, seconds: float) -> None:
         # The block's own clock: how late a busy machine of tests lets a process go on is allowed for.
         allowed = 0.02 * truth + (record["duration_seconds"] - (end - begin)) * 350.0
         assert abs(record["energy_joules"][kind] - truth) <= allowed
-    assert 0.0 <= record["duration_seconds"] - (end - begin) < 0.25
+    assert 0.0 <= record["duration_seconds"] - (end - begin) < 2.0
 
 
 @pytest.mark.usefixtures("no_leftovers")
