@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types dist bench prediction soak data clean
+.PHONY: help demo test lint types dist bench peers prediction soak data clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +42,10 @@ dist: $(VENV)/dev.installed ## build sdist and wheel, and see that no module is 
 
 bench: $(VENV)/dev.installed ## measure greenrun itself on an idle machine: start, accuracy, cost, size (6 minutes)
 	set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+	$(BIN)/python benchmarks/_document.py
+
+peers: $(VENV)/dev.installed ## measure greenrun beside the tools that people use, as root (10 minutes; QUICK=1: 4)
+	PYTHONPATH=benchmarks $(BIN)/python -m peers $(if $(QUICK),--quick)
 	$(BIN)/python benchmarks/_document.py
 
 prediction: $(VENV)/dev.installed ## judge the predictions by the held-out traces, and write docs/prediction.md

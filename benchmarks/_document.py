@@ -9,13 +9,18 @@ from _harness import RESULTS, ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 TITLES = {  # in the order of the page
+    "peers_energy": "Beside the peers: energy",
+    "peers_cost": "Beside the peers: cost",
+    "peers_behaviour": "Beside the peers: the command",
     "start": "Start and memory",
     "promptness": "When something hangs",
     "accuracy": "Accuracy",
     "sampler_cost": "What sampling costs",
+    "reading_cost": "What a reading costs",
     "log_size": "Size of the run log",
     "passthrough": "Output that is watched",
     "slurm_prolog": "SLURM's prolog and epilog",
@@ -28,8 +33,9 @@ TITLES = {  # in the order of the page
 HEAD = """\
 # Figures about greenrun itself
 
-Written by `make bench` (all but the last table) and `make soak`, from what they measured; do not edit. Absolute times
-are those of one machine: the ratios and the limits are what carries over to another.
+Written by `make peers` (the tables beside the peers), `make soak` (the last table) and `make bench` (the others), from
+what they measured; do not edit. Absolute times are those of one machine: the ratios and the limits are what carries
+over to another.
 """
 
 
@@ -37,7 +43,11 @@ def section(title: str, result: dict[str, Any]) -> Iterator[str]:
     """Give the lines of one benchmark: what it measures, its table, and on what it ran."""
     yield from ("", f"## {title}", "", *result["about"].splitlines(), "")
     yield from table(result["columns"], result["rows"])
+    if "notes" in result:
+        yield from ("", *result["notes"])
     yield from ("", *circumstances(result["circumstances"]))
+    if isinstance(result["figures"], dict) and result["figures"].get("quick"):
+        yield "A quick run: fewer rounds and shorter commands than the figures deserve."
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -49,21 +59,27 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str
 
 def circumstances(of: dict[str, Any]) -> tuple[str, str]:
     """Tell on what and when it was measured."""
+    guest = ", under a hypervisor" if of.get("hypervisor") else ""
     return (
         f"{of['date'][:10]}, greenrun {of['greenrun']}, Python {of['python']}, Linux {of['kernel'].split('-')[0]}, "
-        f"{of['processors']} x {of['processor']},",
+        f"{of['processors']} x {of['processor']}{guest},",
         f"load average at the end {of['load_average']}.",
     )
 
 
-def main() -> None:
-    """Write the page from all results that are there."""
+def page(folder: Path = RESULTS) -> str:
+    """Give the page that the results in a folder make."""
     lines = [HEAD.rstrip("\n")]
     for name, title in TITLES.items():
-        path = RESULTS / f"{name}.json"
+        path = folder / f"{name}.json"
         if path.exists():
             lines += section(title, json.loads(path.read_text()))
-    PAGE.write_text("\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Write the page from all results that are there."""
+    PAGE.write_text(page())
 
 
 if __name__ == "__main__":

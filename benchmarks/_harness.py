@@ -84,10 +84,19 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def show(name: str, about: str | None, columns: Sequence[str], rows: Sequence[Sequence[str]], figures: object) -> None:
+def show(
+    name: str,
+    about: str | None,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    figures: object,
+    *,
+    notes: Sequence[str] = (),
+) -> None:
     """Print a table, and keep it with its figures and what it was measured on as results/NAME.json.
 
-    `about` is the docstring of the benchmark; `_document` puts it above the table in docs/benchmarks.md.
+    `about` is the docstring of the benchmark; `_document` puts it above the table in docs/benchmarks.md, and `notes`,
+    whole lines, below it.
     """
     widths = [max(len(row[at]) for row in (columns, *rows)) for at in range(len(columns))]
     for row in (columns, ["-" * width for width in widths], *rows):
@@ -96,7 +105,7 @@ def show(name: str, about: str | None, columns: Sequence[str], rows: Sequence[Se
             for at, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         print("  ".join((first, *rest)))
-    print()
+    print("\n".join(("", *notes)))
     RESULTS.mkdir(exist_ok=True)
     document = {
         "benchmark": name,
@@ -104,6 +113,7 @@ def show(name: str, about: str | None, columns: Sequence[str], rows: Sequence[Se
         "circumstances": _circumstances(),
         "columns": columns,
         "rows": rows,
+        **({"notes": list(notes)} if notes else {}),
         "figures": figures,
     }
     (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n")
@@ -112,7 +122,8 @@ def show(name: str, about: str | None, columns: Sequence[str], rows: Sequence[Se
 def _circumstances() -> dict[str, object]:
     from greenrun import __version__
 
-    processors = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    processors = [line for line in lines if line.startswith("model name")]
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "greenrun": __version__,
@@ -120,5 +131,6 @@ def _circumstances() -> dict[str, object]:
         "kernel": platform.release(),
         "processor": processors[0].partition(":")[2].strip() if processors else platform.machine(),
         "processors": os.cpu_count(),
+        "hypervisor": any(line.startswith("flags") and "hypervisor" in line.split() for line in lines),
         "load_average": round(os.getloadavg()[0], 2),
     }

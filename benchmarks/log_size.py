@@ -1,12 +1,12 @@
-"""How large the run log of a week becomes: the sampler's own loop on a clock that runs ahead.
+"""How large the run log of an hour, a day and a week becomes: the sampler's own loop on a clock that runs ahead.
 
-Two packages, their memory and eight GPUs, with counters as large as a month of use makes them: the lines are as long as
-in a real log. Held against: 10 MB.
+A third of the devices are packages and their memory, the others GPUs, with counters as large as a month of use makes
+them: the lines are as long as in a real log. Lines come a second apart at first and up to a minute apart later. Held
+against: 10 MB for a week of two packages, their memory and eight GPUs.
 """
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time as real_time
 from pathlib import Path
@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 
     from greenrun.sampler.model import Kind
 
-WEEK_SECONDS = 7 * 86400.0
-DEVICES = 12
-RAPL_DEVICES = 4  # the others are GPUs
+SPANS_SECONDS = {"an hour": 3600.0, "a day": 86400.0, "a week": 7 * 86400.0}
+DEVICES = (2, 12, 64)
+HELD_DEVICES = 12
+RAPL_SHARE = 3  # one in three; the others are GPUs
 RAPL_SPAN_MICROJOULES = 262_143_328_851
 UPTIME_SECONDS = 30 * 86400
 LIMIT_MEGABYTES = 10
 WATTS = 187.293751
+BUSY_CPUS, JOB_BYTES = 31.7, 412_316_860_416
 
 
 class MovedClock(Clock):
@@ -55,13 +57,15 @@ class MovedClock(Clock):
 class Steady(BaseSource):
     """Devices that draw the same all the time."""
 
-    def __init__(self, clock: MovedClock) -> None:
+    def __init__(self, clock: MovedClock, devices: int) -> None:
         super().__init__(name="steady")
         self._clock = clock
+        self._devices = devices
+        self._rapl = max(devices // RAPL_SHARE, 2)
 
     def open(self, _machine: Machine) -> Opened:
         """Give the devices."""
-        return Opened(tuple(self._device(at) for at in range(DEVICES)))
+        return Opened(tuple(self._device(at) for at in range(self._devices)))
 
     def read(self) -> Sequence[Counter]:
         """Give counters that began long before the run: RAPL's wrap, those of a GPU are millijoules for ever."""
@@ -69,45 +73,58 @@ class Steady(BaseSource):
         microjoules = int((UPTIME_SECONDS + self._clock.passed) * WATTS * 1e6)
         rapl = Counter(now, microjoules % RAPL_SPAN_MICROJOULES)
         gpu = Counter(now, microjoules // 1000 * 1000)
-        return [rapl] * RAPL_DEVICES + [gpu] * (DEVICES - RAPL_DEVICES)
+        return [rapl] * self._rapl + [gpu] * (self._devices - self._rapl)
 
     def utilisation(self) -> Sequence[float]:
         """Give a utilisation as long as NVML's, a whole number of per cent."""
-        return [0.97] * DEVICES
+        return [0.97] * self._devices
 
     def _device(self, at: int) -> Device:
-        if at >= RAPL_DEVICES:
+        if at >= self._rapl:
             return Device(f"steady:{at}", "gpu", "steady", "steady", "counter", 5.0, 1000.0)
-        kind: Kind = "cpu" if at < RAPL_DEVICES / 2 else "dram"
+        kind: Kind = "cpu" if at < self._rapl / 2 else "dram"
         span = RAPL_SPAN_MICROJOULES - 1
         return Device(f"steady:{at}", kind, "steady", "steady", "counter", 5.0, 1000.0, span_microjoules=span)
 
 
-def main() -> None:
-    """Let a week pass and show the size of the log."""
+def sizes(devices: int) -> dict[str, tuple[int, int]]:
+    """Let the longest span pass, and give the size and the lines of the log after each."""
     clock = MovedClock()
-    before = real_time.process_time()
+    found = {}
     with tempfile.TemporaryDirectory() as folder:
         writer = runlog.Writer()
         writer.open(folder)
-        sampler = loop.Sampler(Machine(), writer, 1.0, clock.monotonic(), clock=clock, meters=[Steady(clock)])
+        meters = [Steady(clock, devices)]
+        sampler = loop.Sampler(Machine(), writer, 1.0, clock.monotonic(), clock=clock, meters=meters)
         sampler.open_fast()
         sampler.begin()
-        sampler.follow(os.getpid())
+        sampler.follow_usage(lambda: (clock.passed * BUSY_CPUS, JOB_BYTES))
         started = clock.monotonic()
-        while clock.passed < WEEK_SECONDS:
-            clock.passed = max(sampler.due() - started, clock.passed + 1e-3)
-            sampler.tick()
-        sampler.sample()
-        sampler.close()
         path = Path(folder, runlog.LOG_NAME)
-        size, lines = path.stat().st_size, path.read_text().count("\n")
-    taken = real_time.process_time() - before
-    unthinned = size / lines * WEEK_SECONDS
-    ratio = size / unthinned
-    rows = [[f"{DEVICES} devices", f"{lines}", f"{size / 1e6:.2f} MB", f"{LIMIT_MEGABYTES} MB", f"{ratio:.3f}"]]
-    columns = ["a week", "lines", "size", "limit", "ratio to a line a second"]
-    figures = {"devices": DEVICES, "lines": lines, "bytes": size, "unthinned_bytes": unthinned, "cpu_seconds": taken}
+        for span, seconds in SPANS_SECONDS.items():
+            while clock.passed < seconds:
+                # From line to line: what is read in between, 600,000 times a week, leaves nothing in the log.
+                clock.passed = max(sampler._next_line - started, clock.passed + 1e-3)
+                sampler.sample()
+            found[span] = path.stat().st_size, path.read_text().count("\n")
+        sampler.close()
+    return found
+
+
+def main() -> None:
+    """Let a week pass for each number of devices and show the sizes of the logs."""
+    rows, figures = [], {}
+    for devices in DEVICES:
+        before = real_time.process_time()
+        found = sizes(devices)
+        taken = real_time.process_time() - before
+        size, lines = found["a week"]
+        unthinned = size / lines * SPANS_SECONDS["a week"]
+        megabytes = [f"{size / 1e6:.2f} MB" for size, _ in found.values()]
+        limit = f"{LIMIT_MEGABYTES} MB" if devices == HELD_DEVICES else ""
+        rows.append([f"{devices} devices", *megabytes, limit, f"{lines}", f"{size / unthinned:.3f}"])
+        figures[devices] = {"sizes_and_lines": found, "unthinned_bytes": unthinned, "cpu_seconds": taken}
+    columns = ["", *SPANS_SECONDS, "limit", "lines in a week", "ratio to a line a second"]
     _harness.show("log_size", __doc__, columns, rows, figures)
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import statistics
 import subprocess
+import tempfile
 import time
+from typing import TYPE_CHECKING
 
 import _harness
 from machine import procfs
@@ -18,11 +20,24 @@ from machine.powercap import DRAM_SPAN_MICROJOULES, Zone
 from machine.profiles import constant, square
 from machine.simulated import SimulatedMachine
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 START_SECONDS = 10.0  # after that NVML is up and what was imported late is imported
 STEADY_SECONDS = 60.0
 GPUS = 8
 BARE_ROUNDS = 10
 LIMIT_PERCENT = 0.2
+GROWTH = (1, 2, 4, 8, 16, 32, 64)
+READINGS = 400
+READING = """\
+What one reading costs in the daemon, by source, and how that grows with the number of devices.
+
+Processor time of a thread, the median of 400 readings. `read` is all devices of one kind once, `utilisation` is asked
+of the GPUs once a second, `a line` is everything that is done for a line of the log: reading, metering, the machine's
+processor time and memory, JSON, the write. The simulated NVML answers at once: what NVIDIA's driver takes is not in
+it, what pynvml takes is. The hour is 3,600 lines, with utilisation. The ratios are to one device.
+"""
 
 
 def machine(directory: str) -> SimulatedMachine:
@@ -69,6 +84,81 @@ def measure(greenrun: _harness.Installed) -> tuple[int, float, float]:
     return seen, start, per_second * STEADY_SECONDS
 
 
+def microseconds(call: Callable[[], object]) -> float:
+    """Give the processor time of a call, the median of many."""
+    taken = []
+    for _ in range(READINGS):
+        before = time.thread_time_ns()
+        call()
+        taken.append(time.thread_time_ns() - before)
+    return statistics.median(taken) / 1e3
+
+
+def reading_microseconds(kind: str, devices: int) -> dict[str, float]:
+    """Give what it costs to read so many devices of a kind, to ask for their utilisation, and to write their line."""
+    from greenrun.sampler import loop, runlog
+    from greenrun.sampler.model import Machine
+    from greenrun.sampler.sources import nvml, rapl
+
+    zones = [Zone(f"package-{at}", constant(61.0)) for at in range(devices)] if kind == "RAPL" else []
+    gpus = [Gpu(constant(71.0)) for _ in range(devices)] if kind == "GPU" else None
+    with tempfile.TemporaryDirectory() as folder, SimulatedMachine(packages=zones, gpus=gpus) as simulated:
+        os.environ |= {name: value for name, value in simulated.environment.items() if name == "SIMULATED_NVML"}
+        source = nvml.Nvml() if kind == "GPU" else rapl.Rapl()
+        writer = runlog.Writer()
+        writer.open(folder)
+        machine = Machine(simulated.sysfs, simulated.procfs)
+        sampler = loop.Sampler(machine, writer, 1.0, time.monotonic(), meters=[source])
+        reader, wake = os.pipe()
+        sampler.open_fast()
+        sampler.begin()
+        sampler.open_slow(wake)
+        sampler.wait_for_slow(10.0)
+        sampler.take_arrived()
+        found = {"read": microseconds(source.read), "line": microseconds(sampler.sample)}
+        if isinstance(source, nvml.Nvml):
+
+            def utilisation() -> None:
+                source._utilisation_t = float("-inf")  # or it would be asked once a second alone
+                source.utilisation()
+
+            found["utilisation"] = microseconds(utilisation)
+        assert sum(meter.device.source in ("rapl", "nvml") for meter in sampler.meters) == devices
+        sampler.close()
+        os.close(reader)
+        os.close(wake)
+    return found
+
+
+def show_readings() -> None:
+    """Measure the readings as devices grow, and show them."""
+    import ctypes
+
+    from machine.build import nvml_library
+
+    ctypes.CDLL(os.path.join(nvml_library(), "libnvidia-ml.so.1"))  # from now on its name finds it
+    rows, figures = [], {}
+    for devices in GROWTH:
+        found = {kind: reading_microseconds(kind, devices) for kind in ("RAPL", "GPU")}
+        figures[devices] = found
+        rapl, gpu = found["RAPL"], found["GPU"]
+        hours = [one["line"] + one.get("utilisation", 0.0) for one in (rapl, gpu)]
+        rows.append(
+            [
+                f"{devices}",
+                f"{rapl['read']:.0f} us ({rapl['read'] / figures[1]['RAPL']['read']:.1f})",
+                f"{rapl['line']:.0f} us ({rapl['line'] / figures[1]['RAPL']['line']:.1f})",
+                f"{hours[0] * 3600 / 1e6:.2f} s",
+                f"{gpu['read']:.0f} us ({gpu['read'] / figures[1]['GPU']['read']:.1f})",
+                f"{gpu['utilisation']:.0f} us",
+                f"{gpu['line']:.0f} us ({gpu['line'] / figures[1]['GPU']['line']:.1f})",
+                f"{hours[1] * 3600 / 1e6:.2f} s",
+            ]
+        )
+    columns = ["devices", "RAPL: read", "a line", "an hour", "GPU: read", "utilisation", "a line", "an hour"]
+    _harness.show("reading_cost", READING, columns, rows, figures)
+
+
 def main() -> None:
     """Measure and show."""
     with _harness.installed() as greenrun:
@@ -84,6 +174,7 @@ def main() -> None:
     _harness.show(
         "sampler_cost", __doc__, ["", "CPU time", "of one core", "limit", "ratio to a Python start"], rows, figures
     )
+    show_readings()
 
 
 if __name__ == "__main__":
