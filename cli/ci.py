@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from greenrun.cli import output
 from greenrun.cli.errors import UserError
-from greenrun.reports import jobmetrics, markdown, tables
+from greenrun.reports import jobmetrics, markdown, scopes, tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -85,7 +85,7 @@ def output_lines(record: Record, run_dir: str) -> str:
     """Give the outputs of a step: a figure that is unknown is empty, and a text cannot end its entry."""
     budget = record["budget"]
     figures = {
-        "energy_joules": record["energy_joules"]["total"],
+        "energy_joules": scopes.energy_of(record)["total"],
         "energy_kwh": record["energy_kwh"],
         "facility_energy_kwh": record["facility_energy_kwh"],
         "uncertainty_percent": record["uncertainty_percent"],

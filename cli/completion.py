@@ -109,8 +109,7 @@ def _first_word(incomplete: str, with_verbs: bool) -> Items:
         return
     if with_verbs:
         for name, verb in verbs.VERBS.items():
-            if verb.module:
-                yield from _starting([name], incomplete, verb.summary)
+            yield from _starting([name], incomplete, verb.summary)
     if incomplete:  # all programs there are would help nobody
         yield from _starting(sorted(_programs()), incomplete)
 

@@ -18,9 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from greenrun.intensity.model import Basis
+    from greenrun.sampler.model import CpuSource
 
 SITE_FILE = "/etc/greenrun.toml"
-_MAX_FILE_BYTES = 1 << 20  # far above any settings; a file without end must not hold up a job
+_MAX_FILE_BYTES = 256 << 10  # far above any settings; a file without end must not hold up a job
+# Python's parser takes the square of a key's parts: 40 kB of a.a.a.a are half a minute in front of a job.
+_MOST_KEY_PARTS = 16
+_LONGEST_SHOWN = 200  # of what somebody has written into a file, in a sentence
 
 
 class Config(NamedTuple):
@@ -35,6 +39,7 @@ class Config(NamedTuple):
     intensity: float | None = None  # grams of CO2e per kWh
     intensity_from: str | None = None
     basis: Basis = "lifecycle"
+    scope: Literal["auto", "node", "job"] = "auto"  # auto: the job's where it was given a part of the machine
     interval: float = 1.0  # seconds between samples
     epochs: int | Literal["auto"] | None = None  # None: watch only what nothing has to be put in between for
     epoch_pattern: str | None = None
@@ -59,7 +64,9 @@ class Config(NamedTuple):
     cloud_metadata_url: str | None = None
     sysfs_root: str = "/sys"
     procfs_root: str = "/proc"
+    cpu_source: CpuSource = "auto"
     agent: str = "/run/greenrun/agent.sock"
+    floor: str | None = None  # None: the site's, else the user's own
     spool: str = "/var/spool/greenrun"  # of a scheduler's jobs; root's alone
     copy: Literal["never", "asked", "always"] = "asked"  # of its record for a job's user
     warnings: tuple[str, ...] = ()  # an unknown GREENRUN_ variable, an unreadable file: one sentence each
@@ -94,7 +101,7 @@ def load(flags: Mapping[str, str | bool], environ: Mapping[str, str], cwd: str, 
         *_user(environ, cluster, warnings),
     ]
     layers += [
-        _without_switching_off(_project(cwd, warnings), layers, warnings),
+        _without_leading_root(_without_switching_off(_project(cwd, warnings), layers, warnings), warnings),
         _environment(environ, warnings),
         _flags(flags),
     ]
@@ -150,6 +157,18 @@ def _without_switching_off(project: _Layer, farther: list[_Layer], warnings: lis
         else:
             kept[key] = setting
     return kept
+
+
+def _without_leading_root(project: _Layer, warnings: list[str]) -> _Layer:
+    """Leave out where to write what root writes, if another user's file tells it and it is not below that file."""
+    told = project.get("log_dir")
+    if told is None or os.geteuid() != 0 or os.stat(told.place).st_uid == 0:
+        return project
+    path = str(told.value)
+    if not path.startswith("/") and ".." not in path.split("/"):
+        return project
+    warnings.append(f"{told.place}: log-dir is ignored, for to root another user's file may name one below it alone")
+    return {key: setting for key, setting in project.items() if key != "log_dir"}
 
 
 def _agree(layer: _Layer) -> None:
@@ -210,7 +229,7 @@ def _with_cluster(path: str, cluster: str, warnings: list[str]) -> list[_Layer]:
 
 def _project(cwd: str, warnings: list[str]) -> _Layer:
     own = os.path.join(cwd, "greenrun.toml")
-    if os.path.exists(own):
+    if os.path.lexists(own):
         return _project_file(own, warnings)
     return _project_file(os.path.join(cwd, "pyproject.toml"), warnings, table=("tool", "greenrun"))
 
@@ -220,7 +239,7 @@ def _project_file(path: str, warnings: list[str], table: tuple[str, ...] = ()) -
     for name in table:
         document = document.get(name, {})
         if not isinstance(document, dict):
-            raise UserError(f"{path}: {'.'.join(table)} must be a table, not {document!r}")
+            raise UserError(f"{path}: {'.'.join(table)} must be a table, not {_short(repr(document))}")
     return dict(_settings(document, path, True, warnings))
 
 
@@ -245,7 +264,7 @@ def _settings(
             allowed = ", ".join(
                 option.name for option in options.OPTIONS if option.lasting and (option.project or not project)
             )
-            raise UserError(f"{path}: {name} is no setting of greenrun's; the settings are {allowed}")
+            raise UserError(f"{path}: {_short(name)} is no setting of greenrun's; the settings are {allowed}")
         if key in seen:
             raise UserError(f"{path}: {option.name} must be told once, not with - and with _")
         seen.add(key)
@@ -258,7 +277,7 @@ def _settings(
 def _from_toml(option: options.Option, told: object, place: str) -> options.Value:
     if option.type is bool:
         if not isinstance(told, bool):
-            raise UserError(f"{place} must be true or false, not {told!r}")
+            raise UserError(f"{place} must be true or false, not {_short(repr(told))}")
         return told
     right = (int, float) if option.type is float else option.type
     if option.word and told == option.word:
@@ -266,7 +285,7 @@ def _from_toml(option: options.Option, told: object, place: str) -> options.Valu
     if isinstance(told, bool) or not isinstance(told, right):
         kind = {str: "text in quotes", float: "a number", int: "a whole number"}[option.type]
         word = f' or "{option.word}"' if option.word else ""
-        raise UserError(f"{place} must be {kind}{word}, not {told!r}")
+        raise UserError(f"{place} must be {kind}{word}, not {_short(repr(told))}")
     return _checked(option, str(told), place)
 
 
@@ -277,7 +296,12 @@ def _checked(option: options.Option, text: str, place: str) -> options.Value:
         from greenrun.cli.identity import mask_secrets
 
         (shown,) = mask_secrets((text,))  # an address may have come with a password
-        raise UserError(f"{place} {error}, not {shown!r}") from None
+        raise UserError(f"{place} {error}, not {_short(repr(shown))}") from None
+
+
+def _short(text: str) -> str:
+    """Give text for a sentence: what stands in a file may be long."""
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def _toml(path: str, needle: bytes) -> dict[str, Any]:
@@ -287,16 +311,31 @@ def _toml(path: str, needle: bytes) -> dict[str, Any]:
         raise ValueError(f"it is larger than {_MAX_FILE_BYTES} bytes")
     if not data.strip() or needle not in data:
         return {}
+    if data.count(b".") > _MOST_KEY_PARTS:
+        _refuse_long_keys(data)
     # Only now: most runs have no file, and the parser costs as much as a third of Python's start.
     parser = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     document: dict[str, Any] = parser.loads(data.decode())
     return document
 
 
+def _refuse_long_keys(data: bytes) -> None:
+    import re
+
+    part = rb"""(?:[\w-]+|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')[ \t]*"""
+    long_key = re.search(rb"(?<![\w-])" + part + rb"(?:\.[ \t]*" + part + rb"){%d}" % _MOST_KEY_PARTS, data)
+    if long_key is not None:
+        line = data.count(b"\n", 0, long_key.start()) + 1
+        raise ValueError(f"a key has more than {_MOST_KEY_PARTS} parts (at line {line})")
+
+
 def _read(path: str) -> bytes:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO must not hold up a job
+        # A FIFO must not hold up a job.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except (FileNotFoundError, NotADirectoryError):
+        if os.path.islink(path):  # it leads nowhere, and what somebody has set would be ignored in silence
+            raise
         return b""
     try:
         return os.read(descriptor, _MAX_FILE_BYTES + 1)

@@ -19,7 +19,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from greenrun.cli import jobprocess
+from greenrun.cli import jobprocess, straight, vault
 from greenrun.cli.descriptors import close_all_but
 from greenrun.cli.jobprocess import JobProcess
 from greenrun.cli.neighbours import DAEMON_NAME
@@ -38,8 +38,10 @@ if TYPE_CHECKING:
     from greenrun.cli.spending import Spending
     from greenrun.sampler.allocation import Allocation
 
+_ERROR_NAME = "daemon-error.txt"  # in the run directory
 MARKS_NAME = "marks"  # in the run directory; $GREENRUN_MARKS names it to the command
 _LAST_WORD_SECONDS = 0.8  # for `exited` from the command line and for a relay's last markers, when the command is over
+_ACCOUNT_SECONDS = 0.05  # for the account of the command's CPU time, which comes with that word
 _LAST_ANSWER_SECONDS = 1.0  # for a service's answer
 _LAST_LOOK_SECONDS = 0.4  # for what is in the cache
 _SLOW_SOURCES_FIRST_SECONDS = 0.1
@@ -79,7 +81,11 @@ def _explain(setup: Setup) -> None:
     """Leave the reason in the run directory: stderr is the job's."""
     import traceback
 
-    with contextlib.suppress(OSError), open(os.path.join(setup.run.run_dir, "daemon-error.txt"), "a") as file:
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with (
+        contextlib.suppress(OSError),
+        open(os.open(os.path.join(straight.reach(setup.run.run_dir), _ERROR_NAME), flags, 0o600), "w") as file,
+    ):
         traceback.print_exc(file=file)
 
 
@@ -94,9 +100,10 @@ def _leave_the_job_alone(setup: Setup) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(null, standard)
-    close_all_but({0, 1, 2, setup.control, setup.news} | ({setup.marks} if setup.marks is not None else set()))
+    marks = {setup.marks} if setup.marks is not None else set()
+    close_all_but({0, 1, 2, setup.control, setup.news} | marks | vault.descriptors())
     os.chdir("/")
-    with contextlib.suppress(OSError), open("/proc/self/comm", "wb") as file:
+    with contextlib.suppress(OSError), open("/proc/thread-self/comm", "wb") as file:
         file.write(DAEMON_NAME.encode())
 
 
@@ -121,6 +128,20 @@ def _allocation(run: Run) -> Allocation | None:
     return found._replace(whole_node=True) if found and run.kind == "job" else found
 
 
+def _visible(run: Run, config: Config) -> dict[str, str] | None:
+    """Give the variables that choose the command's GPUs; None where the command is not all of the job.
+
+    A site's daemon has no environment of the job's; and of several ranks that one greenrun measures, each may have GPUs
+    of its own, and none descends from another.
+    """
+    from greenrun.cli import ranks
+
+    if run.kind == "job" or (not config.every_rank and ranks.are_several(os.environ)):
+        return None
+    names = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES")
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
 class Daemon:
     """One run: opens the log, listens to greenrun, the job and the markers, and samples."""
 
@@ -130,9 +151,17 @@ class Daemon:
         self._setup = setup
         self._config = setup.config
         self._run = setup.run
+        self._place = setup.run.run_dir  # by which the run directory is written
         self._writer = Writer()
         self._log_failure: str | None = None
-        machine = Machine(self._config.sysfs_root, self._config.procfs_root, _allocation(self._run), self._config.agent)
+        machine = Machine(
+            self._config.sysfs_root,
+            self._config.procfs_root,
+            _allocation(self._run),
+            self._config.agent,
+            _visible(self._run, self._config),
+            self._config.cpu_source,
+        )
         self._sampler = Sampler(
             machine, self._writer, self._config.interval, self._run.monotonic, aligned=self._run.kind == "job"
         )
@@ -163,7 +192,7 @@ class Daemon:
         """Run from the first reading to the record."""
         earlier = self._earlier_events = self._earlier()
         if earlier and earlier[-1]["event"] == "end":  # only the record is missing
-            self._writer.run_dir = self._run.run_dir
+            self._writer.run_dir = self._place
             self._report()
             return
         self._spawn_is_logged = any(event["event"] == "spawned" for event in earlier)
@@ -208,8 +237,9 @@ class Daemon:
         from greenrun.sampler import runlog
 
         try:
-            return runlog.read(self._run.run_dir)
-        except runlog.Unreadable:
+            self._place = straight.reach(self._run.run_dir)
+            return runlog.read(self._place)
+        except (runlog.Unreadable, OSError):
             return []
 
     def _see_output(self) -> None:
@@ -222,40 +252,38 @@ class Daemon:
                 self._output[name] = "closed"
                 continue
             self._output[name] = output_kind(status)
-            self._output_begins[path] = status.st_size
+            if self._output[name] == "file":
+                self._output_begins[path] = status.st_size
 
     def _make_run_dir(self) -> None:
         """Make the run directory and the file for markers: the command may write there at once."""
         log_dir = os.path.dirname(self._run.run_dir)
         try:
-            with contextlib.suppress(FileExistsError):
-                os.makedirs(log_dir)
-                # Only in a directory of our own making: in somebody's project it would hide everything from git.
-                ignore = os.open(os.path.join(log_dir, ".gitignore"), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-                os.write(ignore, b"*\n")
-                os.close(ignore)
-            if not (self._setup.resume and os.path.isdir(self._run.run_dir)):
-                os.mkdir(self._run.run_dir, 0o700)
+            there = self._setup.resume and os.path.isdir(self._run.run_dir)
+            self._place = straight.reach(self._run.run_dir, make=not there)
             flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            os.close(os.open(os.path.join(self._run.run_dir, MARKS_NAME), flags, 0o600))
+            os.close(os.open(os.path.join(self._place, MARKS_NAME), flags, 0o600))
         except OSError as error:
-            self._log_failure = f"{error.filename or log_dir}: {os.strerror(error.errno or 0)}"
+            self._log_failure = f"{log_dir}: {os.strerror(error.errno) if error.errno else error}"
 
     def _begin_log(self, earlier: list[dict[str, Any]]) -> None:
         if self._log_failure is None:
             try:
-                self._writer.open(self._run.run_dir)
+                self._writer.open(self._place)
             except OSError as error:
                 self._log_failure = f"{self._run.run_dir}: {os.strerror(error.errno or 0)}"
         if earlier:
             self._sampler.announce()
             self._tell_gap(earlier)
         else:
-            from greenrun.cli.startevent import start_fields
+            from greenrun.cli.startevent import start
 
-            self._sampler.begin(**start_fields(self._run, self._config), output=self._output)
+            begun = start(self._run, self._config, [meter.device for meter in self._sampler.meters])
+            self._sampler.begin(**begun.fields, output=self._output)
             for warning in self._config.warnings:
                 self._sampler.warn("config", warning)
+            for code, sentence in begun.doubts:
+                self._sampler.warn(code, sentence)
         if self._log_failure is not None:
             self._sampler.warn(
                 "log", f"The log directory cannot be written ({self._log_failure}); this run leaves no log."
@@ -307,7 +335,7 @@ class Daemon:
         self._hourly.begin(self._poll, self._earlier_events)
         self._foresight = make_foresight(self._config, self._hourly, self._poll)
         markers = make_markers(self._sampler, self._config, self._foresight, self._note, self._poll)
-        marks_path = None if self._log_failure else os.path.join(self._run.run_dir, MARKS_NAME)
+        marks_path = None if self._log_failure else os.path.join(self._place, MARKS_NAME)
         markers.open(marks_path, self._setup.marks, self._output_begins, self._setup.parent_pid)
         self._markers = markers
         if self._spawned_at is not None:
@@ -396,7 +424,7 @@ class Daemon:
             self._markers.spawned(monotonic - self._run.monotonic)
 
     def _follow(self, pid: int) -> None:
-        self._sampler.follow(pid)
+        self._sampler.follow(pid, launcher=self._setup.parent_pid)
         self._watch(pid)
 
     def _watch(self, pid: int) -> None:
@@ -411,9 +439,10 @@ class Daemon:
 
     def _adopt(self) -> None:
         """Greenrun is gone without a word about a command: it became the command itself, or was killed."""
+        now = time.monotonic()
         pid = jobprocess.find(self._run.run_id)
         if pid is not None:
-            self._spawned(pid, time.monotonic())
+            self._spawned(pid, now)
         else:
             self._never_started = 1, "greenrun was killed before, or just as, it started the command"
 
@@ -455,9 +484,16 @@ class Daemon:
         signal.setitimer(signal.ITIMER_REAL, _LONGEST_LIFE_AFTER_JOB_SECONDS)
         self._life_ends = time.monotonic() + _LIFE_AFTER_JOB_SECONDS
         if self._never_started is None:
-            self._sampler.finish()
+            self._sampler.finish(self._job_seconds)
             if not self._alone and is_stopped(self._setup.parent_pid):
                 os.kill(self._setup.parent_pid, signal.SIGCONT)  # it stopped with the job, which went on and ended
+
+    def _job_seconds(self) -> float | None:
+        """Give the CPU time of the job and of what it has waited for, as its parent has it; that is told at once."""
+        self._wait_for_last_word(time.monotonic() + _ACCOUNT_SECONDS)
+        if self._status is None or "None" in self._status[2:4]:
+            return None
+        return math.fsum(map(float, self._status[2:4]))
 
     def _end(self) -> None:
         if self._never_started is not None:
@@ -467,6 +503,7 @@ class Daemon:
         else:
             deadline = time.monotonic() + _LAST_WORD_SECONDS
             self._wait_for_last_word(deadline)
+            self._write_exited()  # before what may take longer than this daemon lives
             if self._markers is not None:
                 self._markers.finish(deadline)
             if self._foresight is not None:
@@ -474,7 +511,6 @@ class Daemon:
             if self._hourly is not None:
                 answer_by = time.monotonic() + _LAST_ANSWER_SECONDS
                 self._hourly.finish(min(answer_by, self._life_ends - self._record_seconds()))
-            self._write_exited()
             self._finish_log("exited")
         self._report()
         self._sampler.close()
@@ -524,7 +560,7 @@ class Daemon:
             self._sampler.warn("log", f"The run log in {self._run.run_dir} is not whole: {self._writer.failure}.")
         self._sampler.write("end", reason=reason)
         with contextlib.suppress(OSError):
-            os.unlink(os.path.join(self._run.run_dir, MARKS_NAME))
+            os.unlink(os.path.join(self._place, MARKS_NAME))
         self._writer.close()
 
     def _report(self) -> None:

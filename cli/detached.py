@@ -12,7 +12,7 @@ import signal
 import time
 from typing import Any, NoReturn
 
-from greenrun.cli import daemon
+from greenrun.cli import daemon, vault
 from greenrun.cli.config import Config
 from greenrun.cli.descriptors import pipe
 from greenrun.cli.handle import ENDED, FAILED, Request
@@ -23,6 +23,7 @@ from greenrun.cli.session import NEWLINE
 def main(request: dict[str, Any]) -> NoReturn:
     """Live as the daemon that `handle.begin` has asked for; stdout is where it hears of it."""
     told = Request(**request)
+    vault.put_away(told.config["electricitymaps_url"] or "")
     run = Run(**told.run)
     run = run._replace(command=tuple(run.command))  # JSON has lists alone
     setup = daemon.Setup(

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from greenrun import __version__
-from greenrun.cli import config, output, parse, services
+from greenrun.cli import config, floor, output, parse, services
 from greenrun.intensity import chain, cloud, location
 from greenrun.intensity.model import TITLES, Unavailable
 from greenrun.reports import units
-from greenrun.sampler import sources
-from greenrun.sampler.model import Finding, Kind, Machine, Opened
+from greenrun.sampler import cgroups, containers, hardware, overlap, sources
+from greenrun.sampler.model import Device, Finding, Kind, Machine, Opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -57,7 +57,9 @@ def command(as_json: bool) -> int:
 
 def examine(settings: config.Config, environ: Mapping[str, str]) -> dict[str, Any]:
     """Look at the hardware, the place, the log directory and the kernel; the document is what --json prints."""
-    devices, findings = _hardware(Machine(settings.sysfs_root, settings.procfs_root, agent=settings.agent))
+    machine = Machine(settings.sysfs_root, settings.procfs_root, agent=settings.agent, cpu_source=settings.cpu_source)
+    devices, findings = _hardware(machine)
+    processor = hardware.read_processor(machine.procfs)
     return {
         "greenrun": __version__,
         "python": platform.python_version(),
@@ -66,6 +68,8 @@ def examine(settings: config.Config, environ: Mapping[str, str]) -> dict[str, An
         "measuring": any(device["measured"] for device in devices),
         "devices": devices,
         "findings": findings,
+        "machine": _machine(machine, processor),
+        "floor": _floor(settings, environ, processor.brand, devices),
         "place": _place(settings, environ),
         "services": _services(settings, environ),
         "log_directory": _log_directory(settings.log_dir),
@@ -74,26 +78,55 @@ def examine(settings: config.Config, environ: Mapping[str, str]) -> dict[str, An
 
 
 def _hardware(machine: Machine) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    devices: list[dict[str, Any]] = []
+    devices: list[Device] = []
     findings: list[Finding] = []
 
     def look(source: Source) -> None:
         opened = within(LIMIT_SECONDS, lambda: source.open(machine)) or _late(source.name)
-        for device in opened.devices:
-            measured = device.method != "estimate" and device.counted and device.trusted
-            devices.append({**device._asdict(), "measured": measured})
+        devices.extend(opened.devices)
         findings.extend(opened.findings)
 
-    for source in sources.meters():
+    for source in sources.meters(machine):
         look(source)
-    missing = frozenset[Kind](("cpu", "dram")) - {device["kind"] for device in devices if device["counted"]}
+    counted = overlap.settled(devices)
+    missing = overlap.untold_apart(("cpu", "dram"), counted)
     if missing:
-        fast = {source.name for source in sources.fast()}
-        forbidden = [finding for finding in findings if finding.status == "forbidden" and finding.source in fast]
+        forbidden = [
+            finding for finding in findings if finding.status == "forbidden" and finding.source in sources.GUARDED
+        ]
         findings = [finding for finding in findings if finding not in forbidden]  # it gives them back if they matter
-        beside = frozenset[Kind](("other",)) - {device["kind"] for device in devices}
-        look(sources.stand_in(missing | beside, machine.agent, forbidden))
-    return devices, [finding._asdict() for finding in findings]
+        beside = frozenset[Kind](("other",)) - {device.kind for device in devices}
+        inside = missing - overlap.untold(missing, counted)
+        look(sources.stand_in(missing | beside, machine.agent, forbidden, inside))
+    rows = [
+        {
+            **device._asdict(),
+            "covers": list(device.covers),
+            "measured": device.method != "estimate" and device.counted and device.trusted,
+        }
+        for device in overlap.settled(devices)
+    ]
+    return rows, [finding._asdict() for finding in findings]
+
+
+def _machine(machine: Machine, processor: hardware.Processor) -> dict[str, Any]:
+    """Tell what of it is the machine's, and what a container or a hypervisor shows in its place."""
+    return {
+        "virtual": processor.virtual,
+        "own_process_ids": containers.has_own_process_ids(machine),
+        "all_cpus": containers.all_cpus(machine, processor),
+        "cpu_limit": cgroups.cpu_limit(machine),
+        "memory_limit_bytes": cgroups.memory_limit_bytes(machine),
+        "doubts": containers.doubts(machine),
+    }
+
+
+def _floor(
+    settings: config.Config, environ: Mapping[str, str], brand: str, devices: list[dict[str, Any]]
+) -> dict[str, Any]:
+    known = [Device(**{name: device[name] for name in Device._fields}) for device in devices]
+    found = floor.find(settings, environ, brand, known)
+    return {**(found.field() or {}), "path": found.path or None, "trouble": found.trouble or None}
 
 
 def _late(source: str) -> Opened:
@@ -242,6 +275,8 @@ def _around(document: dict[str, Any]) -> list[str]:
     place, logs = document["place"], document["log_directory"]
     where = place["zone"] or place["country"]
     rows = [
+        *(("machine", text) for text in _about_machine(document["machine"])),
+        ("floor", _about_floor(document["floor"], document["measuring"])),
         ("place", f"{where} ({place['how']})" if where else f"{place['how']} (--country or --zone tells it)"),
         *((("cloud", f"{place['cloud']}: a run asks its metadata service for the region"),) if place["cloud"] else ()),
         *(("live", text) for text in _live(document["services"])),
@@ -252,6 +287,35 @@ def _around(document: dict[str, Any]) -> list[str]:
         *(("warning", warning) for warning in document["warnings"]),
     ]
     return [line for label, text in rows for line in _wrapped(f"  {label:9} ", text)]
+
+
+def _about_machine(machine: dict[str, Any]) -> list[str]:
+    """Say what is not as on a machine that one has to oneself; nothing where it is."""
+    limits = []
+    if machine["cpu_limit"] is not None and machine["cpu_limit"] < (machine["all_cpus"] or 0):
+        limits.append(f"{machine['cpu_limit']:g} of {machine['all_cpus']} CPUs")
+    if machine["memory_limit_bytes"] is not None:
+        limits.append(f"{machine['memory_limit_bytes'] / 2**30:.1f} GiB of memory")
+    told = [
+        "virtual, so a counter here is modelled by the hypervisor" if machine["virtual"] else "",
+        f"a control group gives this process {' and '.join(limits)}" if limits else "",
+        "process ids are a container's own: what a GPU driver tells of processes is of the machine's"
+        if machine["own_process_ids"]
+        else "",
+        *machine["doubts"],
+    ]
+    return [text for text in told if text]
+
+
+def _about_floor(known_floor: dict[str, Any], measuring: bool) -> str:
+    if known_floor["path"] is None:
+        how = "greenrun calibrate measures what it draws while idle" if measuring else "nothing here has a meter"
+        return known_floor["trouble"] or f"unknown: {how}"
+    known = [(name, known_floor[f"{name}_watts"]) for name in ("cpu", "dram")] + [
+        ("gpu", sum(known_floor["gpu_watts"].values()))
+    ]
+    watts = ", ".join(f"{name} {units.digits(value, 3)} W" for name, value in known if value)
+    return f"idle at {watts or '0 W'}, measured {known_floor['measured_at'][:10]} ({known_floor['path']})"
 
 
 def _live(services: list[dict[str, Any]]) -> list[str]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import select
 import signal
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from greenrun.cli import fetching
 from greenrun.cli.config import Config
+from greenrun.cli.descriptors import bind_to_pipe
 from greenrun.cli.services import services
 from greenrun.intensity import chain, exchange, location, metadata
 from greenrun.intensity.cache import LONGEST_WAIT_SECONDS, PATIENT_WAIT_SECONDS, Cache, default_directory
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
 def main(request: dict[str, Any]) -> NoReturn:
     """Answer the request that `fetching.Fetch` wrote, and be gone."""
     _die_with_the_parent()
-    signal.setitimer(signal.ITIMER_REAL, fetching.limit_seconds(patient=bool(request.get("patient"))))
     try:
+        signal.setitimer(signal.ITIMER_REAL, request["limit_seconds"])
         place, answer = reply(request)
     except Exception as error:  # noqa: BLE001  whatever it is, the one who asked is to hear of it
         place, answer = fetching.failed(f"the process that asks failed ({type(error).__name__})")
@@ -78,9 +77,6 @@ def _moment(text: str | None) -> datetime | None:
 
 
 def _die_with_the_parent() -> None:
-    """Have the kernel kill this process, stopped or not, when the other end of stdin is closed, for whatever reason."""
-    fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(0, fcntl.F_SETSIG, signal.SIGKILL)
-    fcntl.fcntl(0, fcntl.F_SETFL, fcntl.fcntl(0, fcntl.F_GETFL) | os.O_ASYNC)
-    if select.select([0], [], [], 0)[0]:  # it was closed before the kernel knew
+    """See to it that this process ends when the other end of stdin is closed."""
+    if bind_to_pipe(0, os.getpid()):
         os._exit(1)

@@ -16,6 +16,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from greenrun.cli import vault
 from greenrun.cli.descriptors import pipe
 from greenrun.intensity.model import Answer, Passed, Place
 
@@ -76,7 +77,8 @@ class Fetch:
         """
         if not sys.executable:
             raise FileNotFoundError("this Python does not know its own path")
-        self._limit_seconds = limit_seconds(patient=patient)
+        self._limit_seconds = PATIENT_LIMIT_SECONDS if patient else LIMIT_SECONDS
+        self._pid: int | None = None  # None: it is no child of ours
         request = {
             "path": sys.path,
             "config": config._asdict(),
@@ -88,8 +90,8 @@ class Fetch:
             "now_utc": now_utc and now_utc.isoformat(),
             "insist": insist,
             "patient": patient,
+            "limit_seconds": self._limit_seconds,
         }
-        data = json.dumps(request).encode() + b"\n"
         reader, self._request = pipe()  # while it is open the child lives: it dies with this process, however that dies
         try:
             self.descriptor, writer = pipe()
@@ -98,19 +100,11 @@ class Fetch:
             os.close(self._request)
             raise
         try:
-            _write_at_once(self._request, data)
-            self._pid = os.posix_spawn(
-                sys.executable,
-                [sys.executable, "-I", "-S", "-c", _PROGRAM],
-                os.environ,
-                file_actions=[
-                    (os.POSIX_SPAWN_DUP2, reader, 0),
-                    (os.POSIX_SPAWN_DUP2, writer, 1),
-                    (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
-                ],
-                setsigmask=(),
-                setsigdef=(signal.SIGALRM,),
-            )
+            if vault.is_used():
+                vault.ask(request, reader, writer)
+            else:
+                _write_at_once(self._request, json.dumps(request).encode() + b"\n")
+                self._pid = _spawn(reader, writer)
         except BaseException:
             os.close(self._request)
             os.close(self.descriptor)
@@ -130,14 +124,16 @@ class Fetch:
         status = self._end()  # it has closed its side, so it is about to end
         with contextlib.suppress(ValueError, KeyError, TypeError):
             return _reply(json.loads(self._told))
-        if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM:
+        ran_out = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM
+        if ran_out or (self._pid is None and time.monotonic() - self.begun >= self._limit_seconds):
             return failed(f"no answer within {self._limit_seconds:g} s")
         return failed(f"the process that asks ended without an answer (wait status {status})")
 
     def kill(self) -> None:
         """End it, whatever it is doing."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGKILL)
+        if self._pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
         self._end()
 
     def wait(self) -> Reply:
@@ -149,8 +145,10 @@ class Fetch:
         return failed(f"no answer within {self._limit_seconds:g} s")
 
     def _end(self) -> int:
-        os.close(self._request)
+        os.close(self._request)  # which is the end of one that is no child of ours
         os.close(self.descriptor)
+        if self._pid is None:
+            return 0
         # One that waits for a dead file system cannot even be killed; it is left to the system.
         deadline = time.monotonic() + _REAP_SECONDS
         with contextlib.suppress(ChildProcessError):  # somebody else has waited for it
@@ -160,6 +158,21 @@ class Fetch:
                 time.sleep(_REAP_SECONDS / 20)
             return ended[1]
         return 0
+
+
+def _spawn(reader: int, writer: int) -> int:
+    return os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-I", "-S", "-c", _PROGRAM],
+        os.environ,
+        file_actions=[
+            (os.POSIX_SPAWN_DUP2, reader, 0),
+            (os.POSIX_SPAWN_DUP2, writer, 1),
+            (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+        ],
+        setsigmask=(),
+        setsigdef=(signal.SIGALRM,),
+    )
 
 
 def _write_at_once(descriptor: int, data: bytes) -> None:
@@ -175,11 +188,6 @@ def ask(config: Config, what: What, **details: Any) -> Reply:
         return Fetch(config, what, **details).wait()
     except OSError as error:
         return failed(f"no process could be started ({error.strerror or error})")
-
-
-def limit_seconds(*, patient: bool) -> float:
-    """Give how long a child that asks may live."""
-    return PATIENT_LIMIT_SECONDS if patient else LIMIT_SECONDS
 
 
 def failed(reason: str) -> Reply:

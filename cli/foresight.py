@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from greenrun.cli.config import Config
     from greenrun.cli.hourly import Hourly
     from greenrun.intensity.model import Intensity
+    from greenrun.sampler.livejoules import Scope
     from greenrun.sampler.progress import Point
 
 _JOULES_PER_KWH = 3.6e6
@@ -62,8 +63,8 @@ class Foresight:
         self._until: datetime | None = None  # the predicted end
         self._asked: datetime | None = None
         self._forecast: list[Intensity] = []
-        self._past: list[Point] = []  # of the last day
-        self._settled_grams = 0.0  # until the first of them, before PUE
+        self._past: dict[Scope, list[Point]] = {}  # of the last day
+        self._settled_grams: dict[Scope, float] = {}  # until the first of them, before PUE
 
     # --- asking
 
@@ -110,11 +111,13 @@ class Foresight:
 
     # --- telling
 
-    def foresee(self, start: Point, newest: Point, energy: Interval, duration_seconds: float) -> Foreseen | None:
+    def foresee(
+        self, start: Point, newest: Point, energy: Interval, duration_seconds: float, scope: Scope = "node"
+    ) -> Foreseen | None:
         """Give the grams of a job whose energy is predicted, None where no intensity is known.
 
         `start` is the command's, `newest` the last moment of which the energy is known; `energy` and `duration_seconds`
-        are those of the whole job.
+        are those of the whole job. `scope` tells whose all joules are.
         """
         if newest.joules is None or start.joules is None:
             return None
@@ -122,7 +125,7 @@ class Foresight:
         self._until = now + timedelta(seconds=min(max(start.t + duration_seconds - newest.t, 0.0), 1e8))
         until = max(self._until, now + timedelta(seconds=1))  # at its end it still wants a figure, for nothing
         ahead = outlook.over(self._forecast, self._hourly.present, self._hourly.table, now, until)
-        so_far = self._so_far(start, newest, now)
+        so_far = self._so_far(start, newest, now, scope)
         if ahead is None or so_far is None:
             return None
         per_joule = ahead.grams_per_kwh / _JOULES_PER_KWH
@@ -133,24 +136,23 @@ class Foresight:
         high = to_come[0] + ((to_come[2] - to_come[0]) ** 2 + doubt**2) ** 0.5
         return Foreseen(Interval(*(self._pue * (so_far + grams) for grams in (to_come[0], low, high))), ahead)
 
-    def spent_grams(self, start: Point, newest: Point) -> float | None:
+    def spent_grams(self, start: Point, newest: Point, scope: Scope = "node") -> float | None:
         """Give the grams until the newest moment, None where no intensity is known."""
         if newest.t <= start.t:
             return 0.0
-        so_far = self._so_far(start, newest, self._now())
+        so_far = self._so_far(start, newest, self._now(), scope)
         return None if so_far is None else self._pue * so_far
 
-    def _so_far(self, start: Point, newest: Point, now: datetime) -> float | None:
+    def _so_far(self, start: Point, newest: Point, now: datetime, scope: Scope) -> float | None:
         """Give the grams until the newest moment, before PUE; stretches of ten minutes have each their own figure.
 
         Older ones than a day are summed up once, so that a prediction costs no more after weeks than after a day.
         """
-        if not self._past:
-            self._past = [start]
-        points = self._past + [newest] * (newest.t > self._past[-1].t)
+        past = self._past.setdefault(scope, [start])
+        points = past + [newest] * (newest.t > past[-1].t)
         times = [now - timedelta(seconds=newest.t - point.t) for point in points]
         known = series.clip(series.hold(self._hourly.spans, now, _DAY), times[0], now)
-        grams = settled_grams = self._settled_grams
+        grams = settled_grams = self._settled_grams.get(scope, 0.0)
         settled = 0
         for (before, begun), (after, ended) in pairwise(zip(points, times, strict=True)):
             was = outlook.over(known, None, self._hourly.table, begun, ended)
@@ -159,10 +161,10 @@ class Foresight:
             grams += ((after.joules or 0.0) - (before.joules or 0.0)) * was.grams_per_kwh / _JOULES_PER_KWH
             if ended < now - _DAY:
                 settled_grams, settled = grams, settled + 1
-        if newest.t >= self._past[-1].t + _POINT_SECONDS:
-            self._past.append(newest)
-        del self._past[:settled]
-        self._settled_grams = settled_grams
+        if newest.t >= past[-1].t + _POINT_SECONDS:
+            past.append(newest)
+        del past[:settled]
+        self._settled_grams[scope] = settled_grams
         return grams
 
 

@@ -86,9 +86,9 @@ class Handle(NamedTuple):
         """Take it from a file. Raises ValueError where that is none of ours."""
         try:
             told = cls(**json.loads(text))
-        except TypeError:
+        except (TypeError, RecursionError):
             raise ValueError("it is no handle of a run") from None
-        if [type(value) for value in told] != [str, str, int, str, str]:
+        if [type(value) for value in told] != [str, str, int, str, str] or not 0 < told.pid < 1 << 31:
             raise ValueError("it is no handle of a run")
         return told
 
@@ -291,7 +291,8 @@ def wait(handle: Handle) -> dict[str, Any] | None:
             if not busy.goes_on():
                 break
         time.sleep(LOOK_SECONDS)
-    with contextlib.suppress(OSError, ValueError), open(os.path.join(handle.run_dir, "summary.json")) as file:
+    path = os.path.join(handle.run_dir, "summary.json")
+    with contextlib.suppress(OSError, ValueError, RecursionError), open(path) as file:
         record: dict[str, Any] = json.load(file)
         return record
     return None

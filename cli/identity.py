@@ -83,6 +83,9 @@ RECORDED_VARIABLES = (
     "CUDA_VISIBLE_DEVICES",
     "CUDA_DEVICE_ORDER",
     "NVIDIA_VISIBLE_DEVICES",
+    "GPU_DEVICE_ORDINAL",
+    "ROCR_VISIBLE_DEVICES",
+    "HIP_VISIBLE_DEVICES",
 )
 _SECRET_WORDS = ("token", "key", "secret", "passw", "pwd", "credential")
 MASKED = "***"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from greenrun.cli.slurm.spool import LIVE, LIVE_NAME, RUNS
 from greenrun.reports import accounting
-from greenrun.reports.account import account
+from greenrun.reports.account import SCHEMA, account
 from greenrun.reports.job import job
 from greenrun.reports.merged import Run
 from greenrun.sampler import runlog
@@ -158,15 +158,15 @@ def load(run_dir: str, what_if: Callable[[list[Event]], WhatIf | None]) -> Run:
 
 
 def load_summary(run_dir: str) -> Run:
-    """Read a run from its summary, which is quicker, or where there is none from its log. Raises as `load` does."""
-    from greenrun.reports.record import Record
+    """Read a run from its summary, which is quicker, or where there is none in form from its log. Raises as `load`."""
+    from greenrun.reports.recordcheck import flaw
 
     try:
         record = json.loads(_bytes(os.path.join(run_dir, "summary.json")))
-        if record["schema"] == 1 and not Record.__annotations__.keys() - record.keys():
-            return Run(record)
-    except (OSError, RecursionError, *DAMAGED):
-        pass
+    except (OSError, RecursionError, ValueError):
+        return load(run_dir, lambda _events: None)
+    if flaw(record) is None and record["schema"] == SCHEMA:
+        return Run(record)
     return load(run_dir, lambda _events: None)
 
 

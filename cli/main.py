@@ -47,7 +47,10 @@ def _start(argv: list[str]) -> int:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C from here on ends greenrun without a traceback
     from greenrun.cli import verbs
     from greenrun.cli.errors import EXIT_USAGE, UserError
+    from greenrun.cli.options import SECRETS
 
+    if any(name in os.environ for name in SECRETS):
+        _put_away_token()
     try:
         if not argv or argv[0].startswith("-") or argv[0] in verbs.VERBS or "_GREENRUN_COMPLETE" in os.environ:
             from greenrun.cli import app
@@ -60,6 +63,15 @@ def _start(argv: list[str]) -> int:
     except UserError as mistake:
         _say(f"greenrun: {mistake}")
         return EXIT_USAGE
+
+
+def _put_away_token() -> None:
+    """Leave the token to a process that nobody can look into, before there is anything else."""
+    from greenrun.cli import vault
+
+    trouble = vault.put_away()
+    if trouble is not None:
+        _say(f"greenrun: the command can read the token of greenrun's, which cannot be hidden ({trouble}).")
 
 
 def _run_unmeasured(argv: list[str], error: Exception) -> int:

@@ -10,7 +10,7 @@ import contextlib
 import os
 import select
 import time
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from greenrun.cli.foresight import event_fields
 from greenrun.cli.neighbours import Neighbours
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from greenrun.cli.config import Config
     from greenrun.cli.foresight import Foresight
+    from greenrun.sampler.livejoules import Scope
     from greenrun.sampler.loop import Sampler
 
 _MOST_EPOCHS = 20_000  # the record is made within two seconds; more would cost it, and the disk
@@ -46,6 +47,28 @@ class Tell(Protocol):
         ...
 
 
+class _Points(NamedTuple):
+    """One moment, with the joules of the node and with those of the job."""
+
+    node: Point
+    job: Point
+
+
+def _points(t: float, joules: tuple[float | None, float | None]) -> _Points:
+    return _Points(Point(t, joules[0]), Point(t, joules[1]))
+
+
+class _Progresses(NamedTuple):
+    """The same epochs with the joules of the node and with those of the job: which count may be known only later."""
+
+    node: Progress
+    job: Progress
+
+    def mark(self, n: int, mark: Literal["start", "end"], at: _Points) -> None:
+        self.node.mark(n, mark, at.node)
+        self.job.mark(n, mark, at.job)
+
+
 class Markers:
     """The markers of one run. `note` gets what is told while the command runs, `poll` tells of markers."""
 
@@ -65,15 +88,16 @@ class Markers:
         self._foresight = foresight
         self._note = note
         self._series: dict[_Told, epochs.Series] = {"marks": epochs.Series(), "output": epochs.Series()}
-        self._progress: dict[_Told, Progress] = {}  # empty until the command is known to run
-        self._early: list[tuple[epochs.Mark, _Told, Point]] = []  # what it has told by then
+        self._progress: dict[_Told, _Progresses] = {}  # empty until the command is known to run
+        self._early: list[tuple[epochs.Mark, _Told, _Points]] = []  # what it has told by then
         self._job_tells = False  # it sets markers itself: what it prints is the same epochs again
         self._marks = 0
         self._predicted = 0
         self._told = 0  # the number of epochs after which a lasting prediction was told
         self._of: dict[_Told, int] = {}  # as the newest mark with a total told it
         self._line_at = 0.0
-        self._measured = sampler.started, sampler.total_joules()  # CLOCK_MONOTONIC seconds, joules: at the last mark
+        # CLOCK_MONOTONIC seconds and joules of node and job: at the last mark
+        self._measured = sampler.started, (sampler.total_joules(), sampler.joules("job"))
         self._phases = phases.OpenPhases()
         self._metrics: dict[str, float] = {}
         self._unwritten_metrics: set[str] = set()
@@ -118,10 +142,10 @@ class Markers:
             if event["event"] == "epoch" and self._progress:
                 source = event["from"]
                 self._series[source].accept(epochs.Mark(event["n"], event["of"], event["mark"]))
-                self._progress[source].mark(event["n"], event["mark"], Point(event["t"], None))
+                self._progress[source].mark(event["n"], event["mark"], _points(event["t"], (None, None)))
                 self._job_tells |= source == "marks"
                 self._learn_total(event["of"], source)
-                self._predicted = self._told = len(self._progress[source].finished)
+                self._predicted = self._told = len(self._progress[source].node.finished)
 
     def _follow(self, path: str, position: int, owner: int) -> None:
         try:
@@ -154,11 +178,12 @@ class Markers:
 
     def spawned(self, t: float) -> None:
         """Take the command's start, in seconds since the start of the run: the first epoch may begin here."""
-        start = Point(t, self._sampler.total_joules())
-        self._progress = {source: Progress(start) for source in self._series}
+        start = _points(t, self._now_used())
+        self._progress = {source: _Progresses(*map(Progress, start)) for source in self._series}
         early, self._early = self._early, []
-        for mark, source, point in early:
-            self._go_on(mark, source, point._replace(t=max(point.t, t)))
+        for mark, source, points in early:
+            late = [point._replace(t=max(point.t, t)) for point in points]
+            self._go_on(mark, source, _Points(*late))
 
     def look(self) -> None:
         """Take what has arrived."""
@@ -264,26 +289,33 @@ class Markers:
         at = now if mark.at is None else min(mark.at, now)
         self._sampler.write("epoch", at, n=mark.n, of=mark.of, mark=mark.mark, **{"from": source})
         self._job_tells |= source == "marks"
-        point = Point(at - self._sampler.started, self._used_until(at, now))
+        points = _points(at - self._sampler.started, self._used_until(at, now))
         if self._progress:
-            self._go_on(mark, source, point)
+            self._go_on(mark, source, points)
         else:
-            self._early.append((mark, source, point))
+            self._early.append((mark, source, points))
 
-    def _used_until(self, at: float, now: float) -> float:
+    def _now_used(self) -> tuple[float, float]:
+        """Give the joules of node and job until now."""
+        return self._sampler.total_joules(), self._sampler.joules("job")
+
+    def _used_until(self, at: float, now: float) -> tuple[float, float]:
         """Give the joules until a moment between the last mark and now, as if the power had been the same all the time.
 
         A file is looked at a few times a second, and one look may find several marks.
         """
-        since, joules = self._measured
+        since, (node, job) = self._measured
         share = min(max((at - since) / max(now - since, 1e-9), 0.0), 1.0)
-        self._measured = max(at, since), joules + share * (self._sampler.total_joules() - joules)
+        node_now, job_now = self._now_used()
+        self._measured = max(at, since), (node + share * (node_now - node), job + share * (job_now - job))
         return self._measured[1]
 
-    def _go_on(self, mark: epochs.Mark, source: _Told, point: Point) -> None:
+    def _go_on(self, mark: epochs.Mark, source: _Told, points: _Points) -> None:
         """See what a mark means for the job, and predict the whole of it anew."""
-        progress = self._progress[source]
-        progress.mark(mark.n, mark.mark, point)
+        both = self._progress[source]
+        both.mark(mark.n, mark.mark, points)
+        scope = self._sampler.scope
+        progress = both.node if scope == "node" else both.job
         self._foresight.expect()
         if self._job_tells and source == "output":
             return
@@ -293,13 +325,13 @@ class Markers:
         enough = max(1, self._predicted // _PREDICTED_ANEW)
         if total is not None and more >= enough and mark.n <= total <= _MOST_EPOCHS and not progress.is_unclear:
             self._predicted = len(progress.finished)
-            self._predict(progress, total)
+            self._predict(progress, total, scope)
 
     def _learn_total(self, of: int | None, source: _Told) -> None:
         if of is not None:
             self._of[source] = of
 
-    def _predict(self, progress: Progress, total: int) -> None:
+    def _predict(self, progress: Progress, total: int, scope: Scope) -> None:
         planned = progress.planned(total)
         if len(progress.costs) >= planned:  # all is done, and what is done is no prediction
             return
@@ -307,12 +339,13 @@ class Markers:
         foreseen = None
         if predicted.energy_joules is not None:
             foreseen = self._foresight.foresee(
-                progress.spawned, progress.newest, predicted.energy_joules, predicted.duration_seconds.value
+                progress.spawned, progress.newest, predicted.energy_joules, predicted.duration_seconds.value, scope
             )
         fields: dict[str, Any] = {
             "after_epoch": total - planned + predicted.after_epoch,
             "epochs": total,
             "rule": predicted.rule,
+            "scope": scope,
             "duration_seconds": predicted.duration_seconds._asdict(),
             "energy_joules": predicted.energy_joules and predicted.energy_joules._asdict(),
             **event_fields(foreseen),

@@ -179,6 +179,12 @@ def _socket(text: str) -> str:
     return os.path.normpath(text)
 
 
+def _cpu_source(text: str) -> str:
+    if text not in {"auto", "rapl", "perf", "pyrapl"}:
+        raise ValueError("must be auto, rapl (powercap), perf (perf_event) or pyrapl (which has to be installed)")
+    return text
+
+
 def _spool(text: str) -> str:
     if not text.startswith("/"):
         raise ValueError("must be the absolute path of a directory that only root writes")
@@ -188,6 +194,12 @@ def _spool(text: str) -> str:
 def _copy(text: str) -> str:
     if text not in {"never", "asked", "always"}:
         raise ValueError("must be never, asked (by the word greenrun in the job's comment) or always")
+    return text
+
+
+def _scope(text: str) -> str:
+    if text not in {"auto", "node", "job"}:
+        raise ValueError("must be auto, node (all that the machine uses meanwhile) or job (the job's part of it)")
     return text
 
 
@@ -218,6 +230,7 @@ OPTIONS = (
     Option("zone", str, _zone, "its grid zone, such as DK-DK1", "ZONE"),
     Option("intensity", float, _intensity, "carbon intensity to use, in grams of CO2e per kWh", "G_PER_KWH"),
     Option("basis", str, _basis, "lifecycle emissions (default) or direct ones", "lifecycle|direct"),
+    Option("scope", str, _scope, "whose energy: the machine's, or the job's part of it", "auto|node|job"),
     Option("interval", float, _interval, "time between samples, 0.05 to 60; default: 1", "SECONDS"),
     Option("epochs", int, _epochs, "watch for epochs and predict; auto: the job tells N", "N|auto", word=AUTO),
     Option("epoch-pattern", str, _epoch_pattern, "finds this job's epochs; its first group is the number", "REGEX"),
@@ -242,7 +255,9 @@ OPTIONS = (
     Option("cloud-metadata-url", str, _url, "address of the cloud's metadata service", flag=False, project=False),
     Option("sysfs-root", str, _directory, "where sysfs is mounted", flag=False, project=False),
     Option("procfs-root", str, _directory, "where procfs is mounted", flag=False, project=False),
+    Option("cpu-source", str, _cpu_source, "how the CPU's counters are read", flag=False, project=False),
     Option("agent", str, _socket, "socket of the site's agent", flag=False, project=False),
+    Option("floor", str, _file, "file with the machine's idle floor", flag=False, project=False),
     Option("spool", str, _spool, "where a site keeps the records of its jobs", flag=False, project=False),
     Option("copy", str, _copy, "whether jobs get a copy of their record", flag=False, project=False),
 )

@@ -26,6 +26,15 @@ _LOCAL_RANKS = (
     ("JSM_NAMESPACE_LOCAL_RANK", ""),  # LSF's jsrun
     ("LOCAL_RANK", "TORCHELASTIC_RUN_ID"),  # torchrun
 )
+# The number of ranks on this node, by the launchers that tell it.
+_LOCAL_SIZES = (
+    "OMPI_COMM_WORLD_LOCAL_SIZE",
+    "MPI_LOCALNRANKS",
+    "MV2_COMM_WORLD_LOCAL_SIZE",
+    "PALS_LOCAL_SIZE",
+    "JSM_NAMESPACE_LOCAL_SIZE",
+    "LOCAL_WORLD_SIZE",
+)
 
 
 def measured_by(environment: Mapping[str, str]) -> str | None:
@@ -42,6 +51,24 @@ def measured_by(environment: Mapping[str, str]) -> str | None:
     node = environment.get("SLURMD_NODENAME") or os.uname().nodename
     job = environment.get("SLURM_JOB_ID")
     return f"{job}.{environment.get('SLURM_STEP_ID') or 'batch'}/{node}" if job else node
+
+
+def are_several(environment: Mapping[str, str]) -> bool:
+    """Tell whether this process is one of several ranks on its node, or may be."""
+    ranked = [
+        variable
+        for variable, with_it in _LOCAL_RANKS
+        if variable in environment and (not with_it or with_it in environment)
+    ]
+    sizes = [environment[name] for name in _LOCAL_SIZES if name in environment]
+    if "SLURM_LOCALID" in ranked:
+        from greenrun.sampler.nodelist import on_node
+
+        ranked.remove("SLURM_LOCALID")
+        counts, names = environment.get("SLURM_STEP_TASKS_PER_NODE", ""), environment.get("SLURM_STEP_NODELIST", "")
+        if on_node(counts, names, environment.get("SLURMD_NODENAME", "")) != 1:
+            return True
+    return bool(ranked) and (not sizes or any(size.strip() != "1" for size in sizes))
 
 
 def _is_above_zero(text: str) -> bool:

@@ -50,6 +50,7 @@ def main(argv: list[str]) -> int:
 @click.option("--zone", metavar="ZONE", help="what if it stood in this grid zone, such as DK-DK1")
 @click.option("--intensity", metavar="G_PER_KWH", help="what if a kWh stood for so many grams of CO2e")
 @click.option("--basis", metavar="lifecycle|direct", help="what if emissions were counted on this basis")
+@click.option("--scope", metavar="auto|node|job", help="what if the figures were the machine's, or the job's part")
 @click.option("--settle", is_flag=True, help="ask the services for hours that were missing or estimated")
 @click.option("--json", "as_json", is_flag=True, help="the same as --format json")
 def command(
@@ -171,7 +172,7 @@ def _settle(run_dir: str, events: list[Event], asked: dict[str, Any], as_json: b
     from greenrun.cli import config, settle
     from greenrun.cli.run import say
 
-    for key in ("pue", "intensity", "basis"):
+    for key in ("pue", "intensity", "basis", "scope"):
         if key in asked:
             raise UserError(f"--{key} asks what if, and --settle writes what was: tell one of them")
     place = _place(asked) if asked else None
@@ -189,7 +190,8 @@ def _settle(run_dir: str, events: list[Event], asked: dict[str, Any], as_json: b
 
 def _what_if(asked: dict[str, Any], events: list[Event]) -> account.WhatIf:
     """Give what the account is to use instead of what the log says."""
-    return account.WhatIf(asked.get("pue"), _intensities(asked, events) if asked.keys() - {"pue"} else None)
+    intensities = _intensities(asked, events) if asked.keys() - {"pue", "scope"} else None
+    return account.WhatIf(asked.get("pue"), intensities, asked.get("scope"))
 
 
 def _intensities(asked: dict[str, Any], events: list[Event]) -> list[Event]:
@@ -197,7 +199,7 @@ def _intensities(asked: dict[str, Any], events: list[Event]) -> list[Event]:
     from greenrun.intensity import chain
 
     told = chain.Told(asked["intensity"], _TOLD_BY) if "intensity" in asked else None
-    place = _place(asked) if asked.keys() - {"pue", "basis"} else settle.logged_place(events)
+    place = _place(asked) if asked.keys() - {"pue", "basis", "scope"} else settle.logged_place(events)
     spans, passed = chain.known(told, place, asked.get("basis") or settle.logged_basis(events))
     if spans:
         return [chain.event_fields(span, place, passed) for span in spans]

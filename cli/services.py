@@ -10,6 +10,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from greenrun.cli import vault
 from greenrun.intensity.model import Unavailable
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 TOKEN_VARIABLE = "GREENRUN_ELECTRICITYMAPS_TOKEN"  # noqa: S105  the variable's name, not a token
 _LONGEST_TOKEN = 1024
+_KEPT = ""  # where only those who can ask have the token, the others still know what would be asked
 
 
 def services(config: Config, environ: Mapping[str, str]) -> list[Service]:
@@ -30,7 +32,7 @@ def services(config: Config, environ: Mapping[str, str]) -> list[Service]:
     from greenrun.intensity.http import Client
 
     get: Get = Client().get
-    token = _token(config, environ)
+    token = _KEPT if vault.is_used() else _token(config, environ)
     url = config.electricitymaps_url or electricitymaps.DEFAULT_URL
     return [
         _Closed("electricitymaps", url, token)
@@ -87,6 +89,8 @@ def _token_file(path: str) -> str | Unavailable:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 return Unavailable(f"the token file {path} must be a regular file", "forbidden")
+            if status.st_uid not in (0, os.geteuid()):
+                return Unavailable(f"the token file {path} must be your own, and it is another user's", "forbidden")
             if status.st_mode & 0o077:
                 return Unavailable(
                     f"the token file {path} may be read by others than its owner; chmod 600 mends it", "forbidden"

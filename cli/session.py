@@ -7,7 +7,6 @@ and `exited` (and, by end of file, that greenrun is gone), and news, on which it
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import select
 import signal
@@ -15,7 +14,7 @@ import time
 from typing import TYPE_CHECKING
 
 from greenrun.cli import patience, signals
-from greenrun.cli.descriptors import pipe
+from greenrun.cli.descriptors import pipe, tell_by_signal, tell_no_more
 from greenrun.cli.job import Note
 
 if TYPE_CHECKING:
@@ -97,9 +96,7 @@ class Session:
 
     def _wake_by_signal(self) -> None:
         """Have SIGIO tell when there is news, so that one wait serves signals, children and the daemon."""
-        fcntl.fcntl(self._news_reader, fcntl.F_SETOWN, os.getpid())
-        flags = fcntl.fcntl(self._news_reader, fcntl.F_GETFL)
-        fcntl.fcntl(self._news_reader, fcntl.F_SETFL, flags | os.O_ASYNC)
+        tell_by_signal(self._news_reader)
 
     def _wait_until_ready(self) -> None:
         self._wait(READY_WAIT_SECONDS, lambda: self._ready)
@@ -181,7 +178,9 @@ class Session:
 
     def let_go(self) -> None:
         """Hear no more news: this process becomes the command, which the daemon follows to its end."""
+        self.spawned(os.getpid(), time.monotonic())
         if self._news_reader >= 0:
+            tell_no_more(self._news_reader)
             os.close(self._news_reader)
 
     def finish(self, taken: frozenset[int]) -> str | None:

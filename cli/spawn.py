@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # Python ignores these at its start; the command gets them as programs expect them. Whether they were ignored when
 # greenrun was started cannot be told from inside Python.
 _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
-_NO_PROCESS_LEFT = (errno.EAGAIN, errno.ENOMEM)
+_NO_PROCESS_LEFT = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)  # or no descriptor to make it with
 
 
 def spawn(
@@ -28,8 +28,7 @@ def spawn(
 
     With `own_group` it leads a process group of its own.
 
-    Raises CannotRun where the command is not found or not executable, OSError with EAGAIN or ENOMEM where no process
-    can be made at all.
+    Raises CannotRun where the command is not found or not executable, OSError where no process can be made at all.
     """
     try:
         return _start(command, environment, inherited, own_group)

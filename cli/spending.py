@@ -54,6 +54,12 @@ class Spending:
     def restore(self, earlier: Sequence[Event]) -> None:
         """Take over from a sampler that died, whose log this is: what it has told is not told again."""
         self.is_used_up = any(event["event"] == "budget" for event in earlier)
+        if earlier and not self.is_used_up and self._sampler.job_joules is not None:
+            from greenrun.reports.account import account
+
+            known = account(earlier)["job_energy_joules"]
+            if known is not None and known["total"] is not None:
+                self._sampler.job_joules.add(known["total"])
 
     def look(self) -> None:
         """See what has been used, and do once what is to be done when that is all."""
@@ -70,19 +76,22 @@ class Spending:
             limit=self._budget.limit,
             spent=round(spent, 6),
             action=self._action,
+            scope=self._sampler.scope,
             stopped=stopped,
         )
         self._tell(self._sentence(stopped))
 
     def _spent(self) -> float | None:
         now = time.monotonic() - self._sampler.started
-        newest = Point(now, self._sampler.total_joules())
+        scope = self._sampler.scope
+        newest = Point(now, self._sampler.joules(scope))
+        spawned = self._spawned if scope == "node" else Point(self._spawned.t, 0.0)
         if self._budget.quantity == "energy_joules":
-            return (newest.joules or 0.0) - (self._spawned.joules or 0.0)
+            return (newest.joules or 0.0) - (spawned.joules or 0.0)
         if now < self._grams_due:
             return None
         self._grams_due = now + max(_GRAMS_SECONDS, (now - self._spawned.t) / _GRAMS_SPARING)
-        return self._foresight.spent_grams(self._spawned, newest)
+        return self._foresight.spent_grams(spawned, newest, scope)
 
     def _sentence(self, stopped: bool) -> str:
         after = units.duration(time.monotonic() - self._sampler.started - self._spawned.t)
@@ -97,12 +106,9 @@ class Spending:
 
 def joules_at_spawn(events: Sequence[Event]) -> float:
     """Give the joules of all counted devices when the command was spawned, from the log of a sampler that died."""
-    counted = [
-        device["counted"]
-        for event in events
-        if event["event"] in ("start", "device")
-        for device in event.get("devices") or ()
-    ]
+    from greenrun.reports.energy import device_entries
+
+    counted = [device["counted"] for device in device_entries(events)]
     spawned = next((event["t"] for event in events if event["event"] == "spawned"), 0.0)
     for event in events:
         if event["event"] == "sample" and event["t"] >= spawned:

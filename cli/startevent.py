@@ -4,20 +4,54 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from greenrun import __version__
+from greenrun.cli import ranks
 from greenrun.cli.identity import mask_secrets
 from greenrun.cli.surroundings import surroundings, text
+from greenrun.sampler.runlog import SCHEMA
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from greenrun.cli.config import Config
     from greenrun.cli.identity import Run
-from greenrun.sampler.runlog import SCHEMA
+    from greenrun.sampler.model import Device
+
+
+class Start(NamedTuple):
+    """The fields of the `start` event that are not the sampler's, and what is doubtful, a sentence each, by code."""
+
+    fields: dict[str, Any]
+    doubts: tuple[tuple[str, str], ...]
+
+
+def start(run: Run, config: Config, devices: Collection[Device]) -> Start:
+    """Look at the run, the machine and what is known of it; `devices` are those that are measured already."""
+    from greenrun.cli import floor
+    from greenrun.cli.allocated import allocated
+    from greenrun.sampler import containers, hardware
+    from greenrun.sampler.model import Machine
+
+    machine = Machine(config.sysfs_root, config.procfs_root)
+    processor = hardware.read_processor(machine.procfs)  # once: the kernel makes cpuinfo anew at each reading
+    fields = start_fields(run, config)
+    fields["machine"] |= {
+        "virtual": processor.virtual,
+        "own_process_ids": containers.has_own_process_ids(machine),
+    }
+    fields["allocated"] = allocated(run, machine, containers.all_cpus(machine, processor), fields["environment"])
+    found = floor.find(config, os.environ, processor.brand, devices)
+    fields["floor"] = found.field()
+    doubts = [("container", sentence) for sentence in containers.doubts(machine)]
+    if found.trouble:
+        doubts.append(("floor", found.trouble))
+    return Start(fields, tuple(doubts))
 
 
 def start_fields(run: Run, config: Config) -> dict[str, Any]:
-    """Give the fields of the `start` event that are not the sampler's."""
+    """Give those of the fields that the run, the configuration and the environment tell."""
     fields: dict[str, Any] = {
         "schema": SCHEMA,
         "greenrun": __version__,
@@ -31,12 +65,14 @@ def start_fields(run: Run, config: Config) -> dict[str, Any]:
         "cwd": text(run.cwd),
         "machine": {"kernel": os.uname().release, "architecture": os.uname().machine, "cpus": os.cpu_count()},
         "environment": surroundings(os.environ),
+        "for_ranks": run.kind == "command" and not config.every_rank and ranks.are_several(os.environ),
         "config": {
             "pue": config.pue,
             "country": config.country,
             "zone": config.zone,
             "intensity": config.intensity,
             "basis": config.basis,
+            "scope": config.scope,
             "interval_seconds": config.interval,
             "epochs": config.epochs,
             "epoch_pattern": config.epoch_pattern,

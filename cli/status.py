@@ -34,7 +34,6 @@ PATIENCE_SECONDS = 2.0
 """What all logs together may take: one may lie on a file system that is gone."""
 
 REDRAW_SECONDS = 1.0
-_LARGEST_LOG = 256 << 20  # a week of twelve devices is 8 MB
 _LARGEST_LINE = 4 << 20
 _DELETED = " (deleted)"
 
@@ -161,7 +160,7 @@ class _Log:
     def _follow(self) -> None:
         if self._file < 0:
             self._open()
-        if os.fstat(self._file).st_size > _LARGEST_LOG:
+        if os.fstat(self._file).st_size > runlog.LARGEST_BYTES:
             raise _Unread(f"{self._path} is too large for a run log")
         while data := os.read(self._file, 1 << 20):
             *lines, self._rest = (self._rest + data).split(b"\n")

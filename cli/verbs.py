@@ -1,8 +1,8 @@
 """The words that greenrun keeps for itself when they come first.
 
-All of them are reserved from the first release on, built or not, so that a new verb never changes what an old script
-does. A verb is one module with `main(argv: list[str]) -> int`, where argv is what follows the verb; a module that
-parses with click shows its command as `command`, which completion reads. A new verb takes that module and a line here.
+All of them were reserved from the first release on, so that no verb has changed what an old script does. A verb is one
+module with `main(argv: list[str]) -> int`, where argv is what follows the verb; a module that parses with click shows
+its command as `command`, which completion reads. A new verb takes that module and a line here.
 """
 
 from __future__ import annotations
@@ -10,16 +10,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
-from greenrun.cli.errors import UserError
-
 if TYPE_CHECKING:
     from types import ModuleType
 
 
 class Verb(NamedTuple):
-    """`module` is None for a verb that is reserved and not built yet; `summary` is its line in the help."""
+    """`summary` is its line in the help."""
 
-    module: str | None
+    module: str
     summary: str
 
 
@@ -35,15 +33,10 @@ VERBS = {
     "doctor": Verb("greenrun.cli.doctor", "show what this machine can measure, and what would help"),
     "slurm": Verb("greenrun.cli.slurm", "prolog and epilog for SLURM, and what its jobs have used"),
     "agent": Verb("greenrun.cli.agent", "tell a machine's counters to those who may not read them"),
-    "calibrate": Verb(None, "fit the estimates to a power meter"),
+    "calibrate": Verb("greenrun.cli.calibrate", "measure once what this machine draws while idle"),
 }
 
 
 def load(name: str) -> ModuleType:
-    """Import the module of a verb; UserError where the verb is not built yet."""
-    module = VERBS[name].module
-    if module is None:
-        raise UserError(
-            f"the verb {name} is reserved but not built yet; run a program of that name as: greenrun -- {name}"
-        )
-    return import_module(module)
+    """Import the module of a verb."""
+    return import_module(VERBS[name].module)

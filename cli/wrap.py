@@ -60,15 +60,11 @@ class _Run(click.Command):
                 "The options end at the first word that is not one, or at --; all that follows is the command's."
             )
         self.format_options(ctx, formatter)
-        built = [(name, verb.summary) for name, verb in VERBS.items() if verb.module]
         with formatter.section("Verbs (greenrun VERB --help tells more)"):
-            formatter.write_dl(built)
+            formatter.write_dl([(name, verb.summary) for name, verb in VERBS.items()])
         formatter.write_paragraph()
         with formatter.indentation():
-            later = ", ".join(name for name, verb in VERBS.items() if not verb.module)
-            formatter.write_text(
-                f"Reserved for later: {later}. A program with the name of a verb runs as: greenrun -- NAME."
-            )
+            formatter.write_text("A program with the name of a verb runs as: greenrun -- NAME.")
             formatter.write_paragraph()
             formatter.write_text(
                 "Every option but --start, --deadline and --duration is also a variable (GREENRUN_LOG_DIR) and a key "

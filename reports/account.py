@@ -10,7 +10,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from greenrun.reports import budget as budgets
-from greenrun.reports import doubts
+from greenrun.reports import doubts, scopes
 from greenrun.reports.carbon import JOULES_PER_KWH, co2e_grams, intensity_used, no_intensity
 from greenrun.reports.energy import Measured, measure, sum_half_widths
 from greenrun.reports.epochs import epochs, prediction
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from greenrun.reports.job import Job
-    from greenrun.reports.record import Amounts, Device, Energy, Event, IntensityUsed, PueSource, Record, Usage
+    from greenrun.reports.record import Amounts, Device, Energy, Event, IntensityUsed, PueSource, Record, Totals, Usage
     from greenrun.sampler.model import Kind
 
 SCHEMA = 1
@@ -32,12 +32,18 @@ SCHEMA = 1
 ASSUMED_PUE = 1.0
 """No cooling and no losses: right for a laptop, too low for a data centre. Said to be assumed wherever it is used."""
 
+_DESCRIBING = ("start", "device")  # the events that tell of hardware
+
 
 class WhatIf(NamedTuple):
-    """What to tell a run again with: another PUE, other `intensity` events; None keeps what the log says."""
+    """What to tell a run again with: another PUE, other `intensity` events, another scope ("auto", "node" or "job").
+
+    None keeps what the log says.
+    """
 
     pue: float | None = None
     intensities: Sequence[Event] | None = None
+    scope: str | None = None
 
 
 def account(events: Sequence[Event], what_if: WhatIf | None = None) -> Record:
@@ -49,17 +55,31 @@ def account(events: Sequence[Event], what_if: WhatIf | None = None) -> Record:
     devices = measure(events, lived)
     pue, pue_source = _pue(start, what_if)
     joules = _energy(devices)
-    total_joules = joules["total"]
-    half_width_joules = sum_half_widths(devices)
-    energy_percent = 100.0 * half_width_joules / total_joules if total_joules else None
+    belongs_to = _job(start)
+    shared = share(events, lived, devices, belongs_to, joules) if lived else None
+    whose = scopes.chosen(events, shared, what_if.scope)
+    charged = scopes.devices_of(whose.scope, devices, shared)
     intensities = what_if.intensities
     if intensities is None:
         intensities = [event for event in events if event["event"] == "intensity"]
-    used = intensity_used(lived, clock, intensities, devices, pue) if lived else no_intensity()
-    grams = co2e_grams(used)
-    low_grams, high_grams = _range(grams, pue * half_width_joules / JOULES_PER_KWH, used)
+
+    def used_by(these: Sequence[Measured]) -> IntensityUsed:
+        return intensity_used(lived, clock, intensities, these, pue) if lived else no_intensity()
+
+    used = used_by(devices)
+    totals = node = _totals(devices, joules, shared and shared.node_static_joules, pue, used)
+    of_job: Totals | None = None
+    if shared and shared.energy_joules["total"] is not None:  # a part would pass for all
+        used_by_job = used_by(shared.devices)
+        of_job = _totals(shared.devices, shared.energy_joules, shared.static_joules, pue, used_by_job)
+        if whose.scope == "job":
+            used, totals = used_by_job, of_job
+    total_joules = scopes.energy(whose.scope, joules, shared)["total"]
+    grams = totals["co2e_grams"]
     gaps = doubts.gaps(events, lived, devices) if lived else []
     status = doubts.status(events, lived, devices, gaps)
+    if status == "complete" and whose.is_partial:
+        status = "partial"
     complete = status == "complete"
     budget = budgets.judged(events, lived, status, total_joules, grams)
     actual: Amounts = {
@@ -67,11 +87,9 @@ def account(events: Sequence[Event], what_if: WhatIf | None = None) -> Record:
         "energy_joules": total_joules if complete else None,
         "co2e_grams": grams if complete else None,
     }
-    seen = epochs(events, lived, devices) if lived else []
-    belongs_to = _job(start)
+    seen = epochs(events, lived, charged) if lived else []
     ending = first(events, "not-started" if lived is None else "exited") or {}
     exit_code, signal = _outcome(events, ending)
-    shared = share(events, lived, devices, belongs_to, joules) if lived and kind(events) == "job" else None
     return {
         "schema": SCHEMA,
         "greenrun": start["greenrun"],
@@ -79,7 +97,7 @@ def account(events: Sequence[Event], what_if: WhatIf | None = None) -> Record:
         "parent_run_id": start.get("parent_run_id"),
         "kind": kind(events),
         "status": status,
-        "scope": "node",
+        "scope": whose.scope,
         "command": start.get("command"),
         "command_base64": start.get("command_base64"),
         "exit_code": exit_code,
@@ -93,28 +111,42 @@ def account(events: Sequence[Event], what_if: WhatIf | None = None) -> Record:
         "job": belongs_to,
         "tags": {},
         "metrics": _metrics(events),
-        "devices": [_device(device, lived) for device in devices],
+        "devices": [
+            _device(device, shared.devices[at] if shared else None, lived) for at, device in enumerate(devices)
+        ],
         "energy_joules": joules,
         "job_energy_joules": shared and shared.energy_joules,
         "share": shared and shared.share,
-        "energy_kwh": None if total_joules is None else total_joules / JOULES_PER_KWH,
-        "uncertainty_percent": energy_percent,
+        "scopes": {"node": node, "job": of_job},
+        "floor": scopes.floor(start),
+        "energy_kwh": totals["energy_kwh"],
+        "uncertainty_percent": totals["uncertainty_percent"],
         "pue": pue,
         "pue_source": pue_source,
-        "facility_energy_kwh": None if total_joules is None else pue * total_joules / JOULES_PER_KWH,
+        "facility_energy_kwh": totals["facility_energy_kwh"],
         "intensity": used,
         "co2e_grams": grams,
-        "co2e_low_grams": low_grams,
-        "co2e_high_grams": high_grams,
+        "co2e_low_grams": totals["co2e_low_grams"],
+        "co2e_high_grams": totals["co2e_high_grams"],
         "epochs": seen,
-        "phases": phases(events, lived, devices) if lived else [],
+        "phases": phases(events, lived, charged) if lived else [],
         "prediction": prediction(
-            events, actual, max((epoch["n"] for epoch in seen), default=0), anew=what_if != WhatIf()
+            events,
+            actual,
+            max((epoch["n"] for epoch in seen), default=0),
+            whose.scope,
+            anew=what_if._replace(scope=None) != WhatIf(),
         ),
         "budget": budget,
-        "findings": [finding for event in events for finding in event.get("findings") or ()],
+        "findings": [
+            finding for event in events if event["event"] in _DESCRIBING for finding in event.get("findings") or ()
+        ],
         "gaps": gaps,
-        "warnings": [*doubts.warnings(events, lived, devices, gaps, used), *budgets.warnings(budget, status)],
+        "warnings": [
+            *doubts.warnings(events, lived, devices, gaps, used),
+            *whose.warnings,
+            *budgets.warnings(budget, status),
+        ],
         "usage": _usage(events),
     }
 
@@ -146,6 +178,27 @@ def _energy(devices: Sequence[Measured]) -> Energy:
     }
 
 
+def _totals(
+    devices: Sequence[Measured], joules: Energy, static: Energy | None, pue: float, used: IntensityUsed
+) -> Totals:
+    """Give the single figures of the machine's devices, or of the job's."""
+    total_joules, static_joules = joules["total"], static and static["total"]
+    half_width_joules = sum_half_widths(devices)
+    grams = co2e_grams(used)
+    low_grams, high_grams = _range(grams, pue * half_width_joules / JOULES_PER_KWH, used)
+    known = total_joules is not None and static_joules is not None
+    return {
+        "energy_kwh": None if total_joules is None else total_joules / JOULES_PER_KWH,
+        "static_joules": static_joules if known else None,
+        "dynamic_joules": (total_joules or 0.0) - (static_joules or 0.0) if known else None,
+        "uncertainty_percent": 100.0 * half_width_joules / total_joules if total_joules else None,
+        "facility_energy_kwh": None if total_joules is None else pue * total_joules / JOULES_PER_KWH,
+        "co2e_grams": grams,
+        "co2e_low_grams": low_grams,
+        "co2e_high_grams": high_grams,
+    }
+
+
 def _range(grams: float | None, half_width_kwh: float, used: IntensityUsed) -> tuple[float | None, float | None]:
     """Give the ends of the 95 % interval: energy and intensity know nothing of each other; below 0 there is nothing."""
     if grams is None:
@@ -165,7 +218,7 @@ def _outcome(events: Sequence[Event], ending: Event) -> tuple[int | None, int | 
     return (None, int(signal)) if int(signal) else (int(code), None)
 
 
-def _device(device: Measured, lived: Life | None) -> Device:
+def _device(device: Measured, of_job: Measured | None, lived: Life | None) -> Device:
     entry = device.entry
     begin = lived.begin if lived else 0.0
     return {
@@ -179,6 +232,10 @@ def _device(device: Measured, lived: Life | None) -> Device:
         "counted": entry["counted"],
         "trusted": entry["trusted"],
         "of_job": entry.get("of_job"),
+        "job_part": entry.get("job_part"),
+        "job_energy_joules": of_job and of_job.energy_joules,
+        "job_uncertainty_percent": None if not of_job or of_job.energy_joules is None else of_job.uncertainty_percent,
+        "job_method": None if not of_job or of_job.energy_joules is None else of_job.entry["method"],
         "note": entry.get("note") or "",
         "from_t": None if device.from_t is None else device.from_t - begin,
         "until_t": None if device.until_t is None else device.until_t - begin,

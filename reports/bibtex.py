@@ -16,17 +16,20 @@ def render(record: Record) -> str:
     tool = {
         "author": "{The greenrun authors}",
         "title": "{greenrun}: run any job and tell what it cost in energy and carbon",
-        "version": record["greenrun"],
+        "version": _words(record["greenrun"]),
         "year": record["started_at"][:4],
     }
     entries = [_entry("greenrun", tool)]
     source, year = record["intensity"]["source"], record["intensity"]["year"]
     if source and record["intensity"]["link"] != "told":
-        # BibTeX counts braces, escaped or not.
-        title = escaped(statement.plain(source).replace("{", "(").replace("}", ")"))
-        data = {"title": f"{{{title}}}", "note": "Carbon intensity of electricity"}
+        data = {"title": f"{{{_words(source)}}}", "note": "Carbon intensity of electricity"}
         entries.append(_entry("greenrun-intensity", data | ({"year": str(year)} if year is not None else {})))
     return "\n".join(entries)
+
+
+def _words(text: str) -> str:
+    """Give text in which neither finds a command; BibTeX counts braces, escaped or not."""
+    return escaped(statement.plain(text).replace("{", "(").replace("}", ")"))
 
 
 def _entry(key: str, fields: dict[str, str]) -> str:

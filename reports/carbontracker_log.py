@@ -11,7 +11,8 @@ import math
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from greenrun.reports.energy import Measured, measure
+from greenrun.reports import scopes
+from greenrun.reports.energy import Measured
 from greenrun.reports.formats import CannotTell
 from greenrun.reports.intervals import used
 from greenrun.reports.life import life, parse_utc
@@ -49,8 +50,10 @@ def _stamp(record: Record, seconds: float) -> str:
 def _messages(run: Told) -> Iterator[tuple[float, str]]:
     """Give each message with when it was due, in seconds since the spawn."""
     record, lived = run.record, life(run.events)
-    devices = [device for device in measure(run.events, lived) if device.entry["counted"] and device.curve]
-    yield 0.0, f"greenrun {record['greenrun']} in the form of carbontracker version 2.4.7"
+    devices = [
+        device for device in scopes.charged(run.events, lived, run.record) if device.entry["counted"] and device.curve
+    ]
+    yield 0.0, f"greenrun {_line(record['greenrun'])} in the form of carbontracker version 2.4.7"
     yield 0.0, f"Only predicted and actual consumptions are multiplied by a PUE coefficient of {record['pue']:g}."
     kinds = {kind: [device for device in devices if device.entry["kind"] == kind] for kind in _COMPONENTS}
     found = " ".join(

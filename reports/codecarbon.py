@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from greenrun.intensity import countries
-from greenrun.reports import csvtable, tables
+from greenrun.reports import csvtable, scopes, tables
 from greenrun.reports.carbon import JOULES_PER_KWH
 from greenrun.reports.life import parse_utc
 from greenrun.reports.tables import Cell, Column, Table
@@ -83,7 +83,7 @@ def of_records(records: Iterable[Record]) -> Iterator[str]:
 def _cells(record: Record) -> dict[str, Cell]:
     grams, seconds = record["co2e_grams"], record["duration_seconds"]
     kilograms = None if grams is None else grams / 1000.0
-    joules, models = record["energy_joules"], tables.gpu_models(record)
+    joules, models = scopes.energy_of(record), tables.gpu_models(record)
     country = record["intensity"]["country"]
     cells: dict[str, Cell] = {
         "timestamp": _end(record),

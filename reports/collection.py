@@ -21,7 +21,7 @@ from datetime import timedelta, timezone
 from heapq import heappush, heappushpop
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
-from greenrun.reports import tables
+from greenrun.reports import scopes, tables
 from greenrun.reports.life import is_number, parse_utc
 from greenrun.reports.tables import Cell, Column, Table
 
@@ -42,6 +42,7 @@ MOST_TOP = 10
 
 SCHEMA = 1
 _UNKNOWN = "(unknown)"
+_LARGEST_AMOUNT = 1e18  # as in a run log: beyond any energy or time of a computer, and a million of them make a sum
 _INTERPRETERS = re.compile(
     r"(?:python|pypy)[\d.]*|(?:ba|da|z|k)?sh|Rscript|julia|node|perl|ruby|torchrun|accelerate|srun|mpirun|mpiexec|env|nice|time|java"
 )
@@ -62,7 +63,8 @@ class _Node(NamedTuple):
 class Run(NamedTuple):
     """What counts of one record. Moments are seconds of UTC since 1970; unknown amounts are None.
 
-    `is_job`: the record is that of a scheduler's job, made by its prolog, not of a command in it.
+    `is_job`: the record is that of a scheduler's job, made by its prolog, not of a command in it. `is_part`: its energy
+    is the job's part of its machine, not all that the machine used.
     """
 
     run_id: str
@@ -71,6 +73,7 @@ class Run(NamedTuple):
     label: str
     host: str
     is_job: bool
+    is_part: bool
     node: _Node | None
     begin: float
     end: float
@@ -148,7 +151,8 @@ class LeftOut(NamedTuple):
 class Summed(NamedTuple):
     """All there is to tell: the sums, in all and by group, the largest runs, and what is not in them.
 
-    `overlapping` runs shared their host with another one for a time. `begin` and `end` are None without any run.
+    `overlapping` runs of whole machines shared their host with another one for a time; the energy of `parts` runs is
+    the job's part of its machine, in which no other run's is. `begin` and `end` are None without any run.
     """
 
     total: Sums
@@ -156,6 +160,7 @@ class Summed(NamedTuple):
     top: list[Run]
     left_out: LeftOut
     overlapping: int
+    parts: int
     begin: float | None
     end: float | None
 
@@ -175,7 +180,8 @@ class Collection:
         self._waiting: list[Run] = []
         self._jobs: dict[_Node, list[tuple[float, float]]] = {}
         self._lives: dict[str, tuple[array[float], array[float]]] = {}
-        self._nested = self._in_jobs = self._copies = 0
+        self._lives_of_nodes: dict[str, tuple[array[float], array[float]]] = {}  # of runs that have all of a machine
+        self._nested = self._in_jobs = self._copies = self._parts = 0
 
     def add(self, run: Run) -> bool:
         """Take a run; False if it is a copy of one that was taken."""
@@ -210,7 +216,8 @@ class Collection:
             self._groups,
             [run for _, _, run in sorted(self._top, key=lambda entry: entry[:2], reverse=True)],
             LeftOut(self._nested, self._in_jobs, self._copies),
-            sum(map(_overlapping, self._lives.values())),
+            sum(map(_overlapping, self._lives_of_nodes.values())),
+            self._parts,
             min(begins, default=None),
             max(ends, default=None),
         )
@@ -226,9 +233,11 @@ class Collection:
         if run.joules is not None:
             entry = (run.joules, -self._total.runs, run)
             (heappush if len(self._top) < MOST_TOP else heappushpop)(self._top, entry)
-        begins, ends = self._lives.setdefault(run.host, (array("d"), array("d")))
-        begins.append(run.begin)
-        ends.append(run.end)
+        self._parts += run.is_part
+        for lives in (self._lives,) if run.is_part else (self._lives, self._lives_of_nodes):
+            begins, ends = lives.setdefault(run.host, (array("d"), array("d")))
+            begins.append(run.begin)
+            ends.append(run.end)
 
     def _is_nested(self, run: Run) -> bool:
         """Tell whether a run is inside another one of this host whose energy is known, however many lie between."""
@@ -269,7 +278,7 @@ def checking() -> Iterator[None]:
     """Turn what goes wrong with a record of the wrong form into Damaged: there are as many ways as fields."""
     try:
         yield
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise Damaged(f"a field of it is not what it should be ({type(error).__name__}: {error})") from None
 
 
@@ -283,7 +292,7 @@ def run_of(document: Any, path: str) -> Run:
 
 def _run(record: Record, path: str) -> Run:
     begin = parse_utc(record["started_at"]).astimezone(timezone.utc)
-    seconds, joules = _amount(record["duration_seconds"]), _amount(record["energy_joules"]["total"])
+    seconds, joules = _amount(record["duration_seconds"]), _amount(scopes.energy_of(record)["total"])
     percent, grams = _amount(record["uncertainty_percent"]), _amount(record["co2e_grams"])
     low, high = _amount(record["co2e_low_grams"]), _amount(record["co2e_high_grams"])
     host = sys.intern(_text(record["host"]))
@@ -296,6 +305,7 @@ def _run(record: Record, path: str) -> Run:
         label=sys.intern(_label(record)),
         host=host,
         is_job=record["kind"] == "job",
+        is_part=scopes.is_of_job(record),
         node=_node(record, host),
         begin=begin.timestamp(),
         end=end.timestamp(),
@@ -327,7 +337,7 @@ def _run(record: Record, path: str) -> Run:
 def _amount(value: object) -> float | None:
     if value is None:
         return None
-    if not is_number(value) or not math.isfinite(cast("float", value)) or cast("float", value) < 0.0:
+    if not is_number(value) or not 0.0 <= cast("float", value) <= _LARGEST_AMOUNT:
         raise ValueError(f"{value!r} is no amount")
     return float(cast("float", value))
 

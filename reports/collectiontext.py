@@ -67,6 +67,7 @@ def render_json(summed: Summed, skipped: Skipped) -> str:
         "to": _utc(summed.end),
         "left_out": summed.left_out._asdict(),
         "overlapping_runs": summed.overlapping,
+        "runs_of_job_scope": summed.parts,
         "by": {
             by: [{"group": name, **collection.amounts(sums)} for name, sums in collection.largest_first(groups)]
             for by, groups in summed.groups.items()
@@ -132,6 +133,10 @@ def _doubts(summed: Summed) -> Iterator[tuple[str, str]]:
         yield "left out", f"{_count(left_out.in_jobs, 'run')} inside a job that was measured on their node"
     if left_out.copies:
         yield "left out", f"{_count(left_out.copies, 'copy', 'copies')} of a run that is counted"
+    if summed.parts:
+        whole = summed.total.runs - summed.parts
+        rest = f"; {_count(whole, 'run')} with all that the machine used" if whole else ""
+        yield "scope", f"{_count(summed.parts, 'run')} with the job's part of its machine{rest}"
     if summed.overlapping:
         yield "overlap", f"{_count(summed.overlapping, 'run')} at the same time as another one on the same host:"
         yield "", "each has the machine's whole energy, so sums have it twice or more"

@@ -6,14 +6,13 @@ in the middle, would look like a saving.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from greenrun.reports import noise, pareto, tables, units
+from greenrun.reports import noise, pareto, scopes, tables, units
 from greenrun.reports.life import is_number
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from greenrun.reports.noise import Change
     from greenrun.reports.record import Record
@@ -24,6 +23,8 @@ QUANTITIES: tuple[Quantity, ...] = ("energy", "co2e", "duration")
 
 NOISE_PERCENT_OF = 90
 """The intervals are of so many per cent: a rise that is none lies above their lower end once in twenty times."""
+
+_LARGEST_NUMBER = 1e18  # as in a run log: beyond any energy or time of a computer
 
 TITLES: dict[Quantity, str] = {"energy": "energy", "co2e": "CO2e", "duration": "time"}
 
@@ -72,7 +73,7 @@ def run_of(record: Record, path: str) -> Run:
     """Give what of a record is compared. Raises Damaged."""
     try:
         return _run_of(record, path)
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise Damaged(f"it lacks what a record has ({type(error).__name__}: {error})") from None
 
 
@@ -84,19 +85,23 @@ def _run_of(record: Record, path: str) -> Run:
         str(record["name"] or path),
         _flaw(record),
         tables.is_estimated(record),
-        tuple(sorted(f"{device['name']} ({device['method']})" for device in record["devices"] if device["counted"])),
+        tuple(sorted(_devices(record))),
         {
-            "energy": _amount(record["energy_joules"]["total"]),
+            "energy": _amount(scopes.energy_of(record)["total"]),
             "co2e": _amount(record["co2e_grams"]),
             "duration": seconds,
         },
         gpus * seconds / 3600.0 if gpus and seconds is not None else None,
-        {
-            str(name): float(value)
-            for name, value in record["metrics"].items()
-            if value is not None and is_number(value)
-        },
+        {str(name): _number(value) for name, value in record["metrics"].items() if value is not None},
     )
+
+
+def _devices(record: Record) -> Iterator[str]:
+    """Name what the energy is of: a job's part of a machine is another thing than the machine."""
+    part = "the job's part of " if scopes.is_of_job(record) else ""
+    for device in scopes.devices_in(record):
+        if device["counted"]:
+            yield f"{part}{device['name']} ({device['method']})"
 
 
 def _flaw(record: Record) -> str:
@@ -110,8 +115,14 @@ def _flaw(record: Record) -> str:
 def _amount(value: Any) -> float | None:
     if value is None:
         return None
-    if not is_number(value) or not math.isfinite(value) or value < 0:
+    if _number(value) < 0:
         raise ValueError(f"{value!r} is no amount")
+    return float(value)
+
+
+def _number(value: Any) -> float:
+    if not is_number(value) or not -_LARGEST_NUMBER <= value <= _LARGEST_NUMBER:
+        raise ValueError(f"{value!r} is no number")
     return float(value)
 
 

@@ -2,7 +2,8 @@ r"""Runs as CSV (RFC 4180): a row for each, in UTF-8, lines ended by CR LF, empt
 
 Spreadsheets take a cell that begins with = + - @, a tab or a carriage return for a formula, and a formula may start
 programs or send cells elsewhere. Text comes from outside (a run's name, a command), so where it begins like that an
-apostrophe is put before it, which a spreadsheet takes for "this is text". Numbers are left as they are.
+apostrophe is put before it, which a spreadsheet takes for "this is text". Numbers are left as they are. What would
+command a terminal that the table is shown on is replaced.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from greenrun.reports.tables import Cell, Table
 
 _BEGINS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the wide ones too
+
+# All control characters but those that text has: tab and line ends.
+_COMMANDS = {code: "\ufffd" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n\r"}
 
 
 def render_runs(runs: Sequence[Told]) -> str:
@@ -60,5 +64,6 @@ def _cell(cell: Cell) -> str:
 
 
 def guarded(text: str) -> str:
-    """Give text that no spreadsheet takes for a formula."""
+    """Give text that no spreadsheet takes for a formula, and no terminal for a command."""
+    text = text.translate(_COMMANDS)
     return f"'{text}" if text.startswith(_BEGINS_A_FORMULA) else text

@@ -44,6 +44,11 @@ class Curve:
         return self._times[0]
 
     @property
+    def times(self) -> list[float]:
+        """The moments at which it was read, in order."""
+        return self._times
+
+    @property
     def last_t(self) -> float:
         """When the device was last read."""
         return self._times[-1]
@@ -66,6 +71,23 @@ class Curve:
     def started_at(self, t: float, joules: float) -> Curve:
         """Give a curve that begins at an earlier `t`, with `joules` from there to the first point."""
         return Curve([(t, self._joules[0] - joules), *zip(self._times, self._joules, strict=True)])
+
+    def weighed(self, cuts: Sequence[float], factors: Sequence[float]) -> Curve:
+        """Give a curve that rises, between two cuts each, by a factor of what this one rises by, and stands elsewhere.
+
+        `cuts` are in order, and one more than the factors.
+        """
+        points = [(cuts[0], 0.0)]
+        total, before, index = 0.0, self.at(cuts[0]), bisect_right(self._times, cuts[0])
+        for to_t, factor in zip(cuts[1:], factors, strict=True):
+            while index < len(self._times) and self._times[index] < to_t:
+                points.append((self._times[index], total + factor * (self._joules[index] - before)))
+                index += 1
+            after = self.at(to_t)
+            total, before = total + factor * (after - before), after
+            if to_t > points[-1][0]:
+                points.append((to_t, total))
+        return Curve(points)
 
 
 class Measured(NamedTuple):
@@ -93,8 +115,26 @@ class Measured(NamedTuple):
 
 
 def device_entries(events: Iterable[Event]) -> list[Event]:
-    """Give all devices in the order of the samples' arrays: those of `start`, then those that joined."""
-    return [entry for event in events if event["event"] in ("start", "device") for entry in event.get("devices") or ()]
+    """Give all devices in the order of the samples' arrays: those of `start`, then those that joined.
+
+    Whose a device is was sometimes known only later, and whether it counts may have changed when others joined: the
+    last word on it holds for the whole run, so that no joule of it is counted twice.
+    """
+    entries: list[Event] = []
+    counted: dict[str, bool] = {}
+    whose: dict[str, Event] = {}
+    for event in events:
+        if event["event"] in ("start", "device"):
+            entries += event.get("devices") or ()
+            counted |= event.get("counted") or {}
+        elif event["event"] == "whose":
+            whose |= {word["id"]: word for word in event["devices"]}
+    known = ("of_job", "job_part", "note", "shared")
+    entries = [entry | {"counted": counted.get(entry["id"], entry["counted"])} for entry in entries]
+    return [
+        entry | {name: whose[entry["id"]].get(name) for name in known} if entry["id"] in whose else entry
+        for entry in entries
+    ]
 
 
 def measure(events: Sequence[Event], life: Life | None) -> list[Measured]:
@@ -108,17 +148,21 @@ def measure(events: Sequence[Event], life: Life | None) -> list[Measured]:
         for event in events
         if event["event"] == "warning" and event["code"] == "lost"
     }
-    return [_measure(entry, _curve(entry, index, samples), life, lost) for index, entry in enumerate(entries)]
+    columns: list[list[tuple[float, float]]] = [[] for _ in entries]
+    for sample in samples:
+        t = float(sample["t"])
+        for column, joules in zip(columns, sample["j"], strict=False):  # devices that come later are not in it yet
+            if joules is not None:
+                column.append((t, float(joules)))
+    return [_measure(entry, _curve(entry, read), life, lost) for entry, read in zip(entries, columns, strict=True)]
 
 
 def _unread(entry: Event) -> Measured:
     return Measured(entry, None, None, 0.0, 0.0, None, None)
 
 
-def _curve(entry: Event, index: int, samples: Sequence[Event]) -> Curve | None:
-    """Give a device's curve from its column in the samples, None if it was never read."""
-    column = [(sample["t"], sample["j"][index]) for sample in samples if index < len(sample["j"])]
-    read = [(float(t), float(joules)) for t, joules in column if joules is not None]
+def _curve(entry: Event, read: Sequence[tuple[float, float]]) -> Curve | None:
+    """Give a device's curve from what its column in the samples holds, None if it was never read."""
     if not read:
         return None
     from_t = entry.get("from_t")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from greenrun.reports.life import Life
-    from greenrun.reports.record import Amounts, Epoch, Event, Made, Prediction, Range
+    from greenrun.reports.record import Amounts, Epoch, Event, Made, Prediction, Range, Scope
 
 
 def epochs(events: Sequence[Event], life: Life, devices: Sequence[Measured]) -> list[Epoch]:
@@ -49,11 +49,14 @@ def has_failed(events: Sequence[Event]) -> bool:
     return bool(exited.get("exit_code") or exited.get("signal") or exited.get("exception"))
 
 
-def prediction(events: Sequence[Event], actual: Amounts, epochs_done: int, *, anew: bool) -> Prediction | None:
+def prediction(
+    events: Sequence[Event], actual: Amounts, epochs_done: int, scope: Scope, *, anew: bool
+) -> Prediction | None:
     """Give all predictions, each held against what came of it; None if there were none.
 
     A job that stopped before its last epoch was predicted as a whole: then nothing is held against anything. `anew`:
-    PUE or intensity are not those of the run, so that the grams predicted then say nothing now.
+    PUE or intensity are not those of the run, so that the grams predicted then say nothing now; nor do joules and grams
+    of another `scope`.
     """
     told = [event for event in events if event["event"] == "prediction"]
     if not told:
@@ -63,7 +66,7 @@ def prediction(events: Sequence[Event], actual: Amounts, epochs_done: int, *, an
     held_against: Amounts = _UNKNOWN if stopped_early else actual
     if anew:
         held_against = {**held_against, "co2e_grams": None}
-    made = [_made(event, held_against, anew=anew) for event in told]
+    made = [_made(event, held_against, is_ours=(event.get("scope") or "node") == scope, anew=anew) for event in told]
     return {
         "made": made,
         "actual": actual,
@@ -76,9 +79,9 @@ def prediction(events: Sequence[Event], actual: Amounts, epochs_done: int, *, an
 _UNKNOWN: Amounts = {"duration_seconds": None, "energy_joules": None, "co2e_grams": None}
 
 
-def _made(event: Event, actual: Amounts, *, anew: bool) -> Made:
-    duration, joules = event.get("duration_seconds"), event.get("energy_joules")
-    grams = None if anew else event.get("co2e_grams")
+def _made(event: Event, actual: Amounts, *, is_ours: bool, anew: bool) -> Made:
+    duration, joules = event.get("duration_seconds"), event.get("energy_joules") if is_ours else None
+    grams = event.get("co2e_grams") if is_ours and not anew else None
     return {
         "after_epoch": event["after_epoch"],
         "epochs": event["epochs"],
@@ -86,7 +89,7 @@ def _made(event: Event, actual: Amounts, *, anew: bool) -> Made:
         "duration_seconds": duration,
         "energy_joules": joules,
         "co2e_grams": grams,
-        "ahead": None if anew else event.get("ahead"),
+        "ahead": event.get("ahead") if is_ours and not anew else None,
         "error_percent": {
             "duration_seconds": _error_percent(duration, actual["duration_seconds"]),
             "energy_joules": _error_percent(joules, actual["energy_joules"]),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from greenrun.intensity.model import Basis
     from greenrun.reports.jobrecord import Figures
-    from greenrun.reports.record import Energy, PueSource, Record
+    from greenrun.reports.record import Energy, PueSource, Record, Totals
 
 Value = TypeVar("Value")
 
@@ -24,9 +24,9 @@ def figures(records: Sequence[Record]) -> Figures:
     joules = _sum([record["energy_joules"] for record in records])
     total = joules["total"]
     kwh = None if total is None else total / JOULES_PER_KWH
-    facility_kwh = known_sum(record["facility_energy_kwh"] for record in records)
+    facility_kwh = known_sum(_node(record)["facility_energy_kwh"] for record in records)
     measured = [record for record in records if record["energy_joules"]["total"] is not None]
-    grams = _whole_sum([record["co2e_grams"] for record in measured])
+    grams = _whole_sum([_node(record)["co2e_grams"] for record in measured])
     low_grams, high_grams = _range(grams, measured)
     pue_sources: list[PueSource] = [record["pue_source"] for record in records]
     bases: list[Basis | None] = [record["intensity"]["basis"] for record in records]
@@ -101,7 +101,7 @@ def _range(grams: float | None, records: Sequence[Record]) -> tuple[float | None
     if grams is None:
         return None, None
     of_intensity = math.fsum(
-        (record["co2e_grams"] or 0.0) * (record["intensity"]["uncertainty_percent"] or 0.0) / 100.0
+        (_node(record)["co2e_grams"] or 0.0) * (record["intensity"]["uncertainty_percent"] or 0.0) / 100.0
         for record in records
     )
     half_width_grams = math.hypot(_half_width(records, in_grams=True), of_intensity)
@@ -121,11 +121,14 @@ def _gpu_hours(records: Sequence[Record]) -> float | None:
 
 
 def _job_grams(record: Record) -> float | None:
-    """Give what the job's share caused: as the node's energy, at the mean intensity of its hours."""
-    share, total, grams = record["job_energy_joules"], record["energy_joules"]["total"], record["co2e_grams"]
-    if share is None or share["total"] is None or total is None or grams is None:
-        return None
-    return grams * share["total"] / total if total else 0.0
+    """Give what the job's share caused, hour by hour."""
+    totals = record["scopes"]["job"]
+    return totals and totals["co2e_grams"]
+
+
+def _node(record: Record) -> Totals:
+    """Give the figures of the whole node, whatever the record's own are of."""
+    return record["scopes"]["node"]
 
 
 def known_sum(values: Iterable[float | None]) -> float | None:

@@ -11,8 +11,8 @@ from bisect import bisect_right
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from greenrun.reports import scopes
 from greenrun.reports.carbon import JOULES_PER_KWH
-from greenrun.reports.energy import measure
 from greenrun.reports.formats import CannotTell
 from greenrun.reports.life import Clock, format_utc, life, parse_utc
 from greenrun.reports.tables import Cell, Column, Table
@@ -77,7 +77,7 @@ def intervals(run: Told, seconds: float) -> Iterator[Interval]:
         return
     clock = Clock(run.events)
     spans = _Spans(run.record["intensity"]["spans"], clock, lived.begin, lived.end)
-    devices = [device for device in measure(run.events, lived) if device.curve]
+    devices = [device for device in scopes.charged(run.events, lived, run.record) if device.curve]
     for from_seconds, to_seconds in pairwise(_edges(lived.duration_seconds, seconds)):
         from_t, to_t = lived.begin + from_seconds, min(lived.begin + to_seconds, lived.end)
         from_utc, to_utc = clock.utc(from_t), clock.utc_until(to_t)

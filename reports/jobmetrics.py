@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from greenrun.reports import tables
+from greenrun.reports import scopes, tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ class _Family(NamedTuple):
 
 _FAMILIES = (
     _Family("duration_seconds", "seconds", "From spawn to exit.", lambda run: run["duration_seconds"]),
-    _Family("energy_joules", "joules", "Energy without PUE.", lambda run: run["energy_joules"]["total"]),
+    _Family("energy_joules", "joules", "Energy without PUE.", lambda run: scopes.energy_of(run)["total"]),
     _Family(
         "uncertainty_percent",
         "percent",

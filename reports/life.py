@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left, bisect_right
 from datetime import datetime, timedelta, timezone
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from greenrun.reports.record import Event, RunKind
+
+
+_SLACK_SECONDS = 1e-3  # more than sums of times lose to rounding
 
 
 class Life(NamedTuple):
@@ -60,22 +64,25 @@ class Clock:
 
     def __init__(self, events: Sequence[Event]) -> None:
         self._start = parse_utc(events[0]["utc"])
-        moved = [event for event in events if event["event"] == "clock"]
-        self._steps = [(0.0, 0.0, 0.0)]  # from this t on: UTC's step and time suspended, in seconds since the start
-        self._steps += [(event["t"], event["utc_step_seconds"], event["suspended_seconds"]) for event in moved]
+        moved = sorted((event for event in events if event["event"] == "clock"), key=lambda event: float(event["t"]))
+        # From a t on: UTC's step and the time suspended, in seconds since the start. What comes first holds before it.
+        self._from = [-math.inf, *(float(event["t"]) for event in moved)]
+        self._steps = [0.0, *(float(event["utc_step_seconds"]) for event in moved)]
+        self._suspended = [0.0, *(float(event["suspended_seconds"]) for event in moved)]
 
     def utc(self, t: float) -> datetime:
         """Give the UTC at `t`."""
-        return self._start + timedelta(seconds=t + self._step_at(t)[1])
+        return self._start + timedelta(seconds=t + self._steps[bisect_right(self._from, t) - 1])
 
     def utc_until(self, t: float) -> datetime:
         """Give the UTC just before `t`: where it jumps at `t`, what it had come to."""
-        step = next((step for step in reversed(self._steps) if step[0] < t), self._steps[0])
-        return self._start + timedelta(seconds=t + step[1])
+        return self._start + timedelta(seconds=t + self._steps[bisect_left(self._from, t) - 1])
 
     def suspended_seconds(self, begin: float, end: float) -> float:
         """Give how long the machine slept between two moments."""
-        slept: float = self._step_at(end)[2] - self._step_at(begin)[2]
+        slept = (
+            self._suspended[bisect_right(self._from, end) - 1] - self._suspended[bisect_right(self._from, begin) - 1]
+        )
         return max(0.0, slept)
 
     def cuts(self, begin: float, end: float, moments: Sequence[datetime]) -> list[float]:
@@ -85,17 +92,14 @@ class Clock:
         jump repeats is cut twice.
         """
         inside = {begin, end}
-        steps = [*self._steps, (end, 0.0, 0.0)]
-        for (from_t, step, _), (to_t, _, _) in pairwise(steps):
+        passed = sorted((moment - self._start).total_seconds() for moment in moments)
+        for step, from_t, to_t in zip(self._steps, self._from, [*self._from[1:], end], strict=True):
             inside.add(from_t)
-            for moment in moments:
-                t = (moment - self._start).total_seconds() - step
-                if from_t < t < to_t:
-                    inside.add(t)
+            first = bisect_left(passed, max(from_t, begin) + step - _SLACK_SECONDS)
+            for seconds in passed[first : bisect_right(passed, min(to_t, end) + step + _SLACK_SECONDS)]:
+                if from_t < seconds - step < to_t:
+                    inside.add(seconds - step)
         return sorted(t for t in inside if begin <= t <= end)
-
-    def _step_at(self, t: float) -> tuple[float, float, float]:
-        return next(step for step in reversed(self._steps) if step[0] <= t or step is self._steps[0])
 
 
 def parse_utc(text: str) -> datetime:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from greenrun.reports import scopes
 from greenrun.reports.account import account
-from greenrun.reports.energy import measure, sum_joules
+from greenrun.reports.energy import sum_joules
 from greenrun.reports.epochs import has_failed
 from greenrun.reports.life import life
 from greenrun.sampler.prediction import Cost
@@ -37,7 +38,7 @@ def likeness(events: Sequence[Event]) -> Likeness | None:
     lived = life(events)
     if lived is None:
         return None
-    devices = measure(events, lived)
+    devices = scopes.charged(events, lived, record)
 
     def cost(from_t: float, to_t: float) -> Cost:
         return Cost(to_t - from_t, sum_joules(devices, from_t, to_t))

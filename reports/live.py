@@ -17,7 +17,7 @@ from greenrun.sampler.prediction import Interval
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from greenrun.reports.record import Event, RunKind
+    from greenrun.reports.record import Event, RunKind, Scope
 
 Estimated = Literal["no", "partly", "all"]
 
@@ -49,6 +49,7 @@ class State(NamedTuple):
     epochs_planned: int | None
     prediction: Mapping[str, Any] | None
     left_seconds: Interval | None
+    scope: Scope = "node"  # whose the energy is; the power is the machine's
 
     @property
     def is_late(self) -> bool:
@@ -68,6 +69,7 @@ class Live:
         self._exited: float | None = None
         self._epoch: Event | None = None
         self._prediction: Event | None = None
+        self._job_joules: float | None = None  # where the run's figures are of the job
 
     def take(self, event: Event) -> None:
         """Take the next event; those that tell nothing here are passed over."""
@@ -75,7 +77,9 @@ class Live:
         if what == "sample":
             self._take_sample(event)
         elif what == "device":
-            self._devices += event["devices"]
+            counted = event.get("counted") or {}
+            known = [device | {"counted": counted.get(device["id"], device["counted"])} for device in self._devices]
+            self._devices = known + event["devices"]
         elif what == "spawned" and self._spawned is None:
             self._spawned = event["t"]
         elif what in ("exited", "not-started", "end"):
@@ -90,6 +94,7 @@ class Live:
         if self._samples and t <= self._samples[-1][0]:  # last.json, of which the log had it
             return
         self._samples.append((t, joules))
+        self._job_joules = event.get("job_j")
         self._base += [None] * (len(joules) - len(self._base))
         for index, value in enumerate(joules):
             if value is not None and (self._base[index] is None or self._spawned is None or t <= self._spawned):
@@ -123,6 +128,7 @@ class Live:
             epochs_planned=self._epochs_planned(),
             prediction=self._prediction,
             left_seconds=self._left(elapsed),
+            scope="node" if self._job_joules is None else "job",
         )
 
     def _counted(self) -> list[int]:
@@ -131,6 +137,8 @@ class Live:
     def _energy(self) -> float | None:
         if not self._samples or self._spawned is None:
             return None
+        if self._job_joules is not None:
+            return self._job_joules
         return _sum(self._base, self._samples[-1][1], self._counted())
 
     def _power(self) -> float | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from greenrun.reports import budget as budgets
-from greenrun.reports import origin, statement, tables, units, words
+from greenrun.reports import origin, scopes, statement, tables, units, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,10 @@ def _rows(record: Record) -> Iterator[tuple[str, str]]:
     if record["status"] == "not-started":
         return
     yield "energy", _text(_energy(record))
-    total_joules = record["energy_joules"]["total"]
+    whole = record["energy_joules"]["total"]
+    if scopes.is_of_job(record) and whole is not None:
+        yield "machine", _text(f"{units.energy(whole)} in all; the energy is the job's part of it")
+    total_joules = scopes.energy_of(record)["total"]
     for kind, name in words.KINDS.items():
         devices = [device for device in _counted(record) if device["kind"] == kind]
         if devices:
@@ -74,7 +77,7 @@ def _time(record: Record) -> str:
 
 
 def _energy(record: Record) -> str:
-    joules, doubt = record["energy_joules"]["total"], record["uncertainty_percent"]
+    joules, doubt = scopes.energy_of(record)["total"], record["uncertainty_percent"]
     if joules is None:
         return "unknown: nothing was measured or estimated"
     sure = "" if doubt is None else f" +-{units.percent(doubt)}"
@@ -84,7 +87,7 @@ def _energy(record: Record) -> str:
 
 
 def _counted(record: Record) -> list[Device]:
-    return [device for device in record["devices"] if device["counted"] and device["energy_joules"] is not None]
+    return [device for device in scopes.devices_in(record) if device["counted"] and device["energy_joules"] is not None]
 
 
 def _devices(devices: list[Device], total_joules: float | None) -> str:

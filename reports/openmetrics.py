@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from greenrun.reports import tables
+from greenrun.reports import scopes, tables
 from greenrun.reports.intervals import intervals, refuse_too_many
 from greenrun.reports.life import parse_utc
 
@@ -41,14 +41,19 @@ _INFO = _Family("greenrun_run_info", "", "What ran, and with which version it wa
 _STARTED = _Family("greenrun_run_started_timestamp_seconds", "seconds", "When the command was spawned.")
 _ENDED_WELL = _Family("greenrun_run_complete", "", "1: the record is complete; 0: partial, or the command never ran.")
 _ESTIMATED = _Family("greenrun_run_estimated", "", "1: a part of the energy is estimated; 0: all of it was measured.")
+_ENERGY = _Family("greenrun_run_energy_joules", "joules", "Energy of the run by its scope, without PUE.")
 _DEVICE = _Family("greenrun_run_device_energy_joules", "joules", "Energy of one device while the command ran.")
 _METRIC = _Family("greenrun_run_metric", "", "The last value of a metric that the job told.")
 _NUMBERS = (
     (_Family("greenrun_run_duration_seconds", "seconds", "From spawn to exit."), ("duration_seconds",)),
     (_Family("greenrun_run_exit_code", "", "How the command ended."), ("exit_code",)),
     (
-        _Family("greenrun_run_energy_joules", "joules", "Energy of all counted devices, without PUE."),
+        _Family("greenrun_run_node_energy_joules", "joules", "Energy of the whole machine meanwhile, without PUE."),
         ("energy_joules", "total"),
+    ),
+    (
+        _Family("greenrun_run_job_energy_joules", "joules", "The job's part of it, without PUE."),
+        ("job_energy_joules", "total"),
     ),
     (
         _Family(
@@ -118,6 +123,7 @@ def _families(records: Sequence[Record]) -> Iterator[tuple[_Family, list[_Sample
     yield _STARTED, [_Sample(_whose(record), parse_utc(record["started_at"]).timestamp()) for record in records]
     yield _ENDED_WELL, [_Sample(_whose(record), record["status"] == "complete") for record in records]
     yield _ESTIMATED, [_Sample(_whose(record), tables.is_estimated(record)) for record in records]
+    yield _ENERGY, [_Sample(_whose(record), scopes.energy_of(record)["total"]) for record in records]
     for family, path in _NUMBERS:
         yield family, [_Sample(_whose(record), _at(record, path)) for record in records]
     yield (
@@ -125,7 +131,7 @@ def _families(records: Sequence[Record]) -> Iterator[tuple[_Family, list[_Sample
         [
             _Sample(_whose(record) | _of_device(device), device["energy_joules"])
             for record in records
-            for device in record["devices"]
+            for device in scopes.devices_in(record)
         ],
     )
     yield (
@@ -149,6 +155,7 @@ def _about(record: Record) -> _Labels:
         "command": tables.command_line(record) or "",
         "job_id": tables.job_id(record) or "",
         "status": record["status"],
+        "scope": record["scope"],
         "greenrun": record["greenrun"],
     }
 

@@ -17,13 +17,17 @@ Marker = Literal["output", "marks"]
 RunKind = Literal["command", "block", "job"]
 Quantity = Literal["energy_joules", "co2e_grams"]
 """What a budget may be of, by its name in the record."""
-SharedBy = Literal["busy-time", "allocated-memory", "used-memory", "devices"]
+Scope = Literal["node", "job"]
+"""Whose a figure is: all that the machine used meanwhile, or the job's part of it."""
+SharedBy = Literal["busy-time", "allocated-memory", "used-memory", "devices", "slices", "utilisation"]
 
 
 class Device(TypedDict):
     """One device's share of the energy.
 
-    `counted` is False for one that stands beside the total, `of_job` tells whether a scheduler gave it to the job.
+    `counted` is False for one that stands beside the total. `of_job` tells whether it is the job's alone (None: shared,
+    or not known), `job_part` what slice of it is. The job's part of the energy has a method of its own: an estimate
+    where the device is shared.
     """
 
     id: str
@@ -36,6 +40,10 @@ class Device(TypedDict):
     counted: bool
     trusted: bool
     of_job: bool | None
+    job_part: float | None
+    job_energy_joules: float | None
+    job_uncertainty_percent: float | None
+    job_method: Method | None
     note: str
     from_t: float | None
     until_t: float | None
@@ -223,17 +231,54 @@ class Usage(TypedDict):
 
 
 class Share(TypedDict):
-    """By what a job's part of its node's energy was told, by kind of device; None where it was not.
+    """By what a job's part of its machine's energy was told, by kind of device; None where it was not.
 
-    `known_percent` is the part of the job's life of which the CPU time and the memory are known: what it used later is
-    not in its share.
+    `method` is "split" where the CPUs' idle floor is known, and `static` tells by what that was shared out. `fraction`
+    is the job's energy over the machine's. `known_percent` is the part of the job's life of which the CPU time, the
+    memory and the use of GPUs are known: what it used later is not in its share.
     """
 
-    method: Literal["unsplit"]
+    method: Literal["split", "unsplit"]
     cpu: SharedBy | None
+    static: Literal["allocated-cpus", "busy-time"] | None
     dram: SharedBy | None
     gpu: SharedBy | None
+    fraction: Energy
     known_percent: float | None
+
+
+class Totals(TypedDict):
+    """What the machine, or the job, used in all, and what that caused.
+
+    `static_joules` is the idle floor of the counted devices, `dynamic_joules` the rest; None where no floor of all of
+    them is known. `facility_energy_kwh` and CO2e are with PUE.
+    """
+
+    energy_kwh: float | None
+    static_joules: float | None
+    dynamic_joules: float | None
+    uncertainty_percent: float | None
+    facility_energy_kwh: float | None
+    co2e_grams: float | None
+    co2e_low_grams: float | None
+    co2e_high_grams: float | None
+
+
+class Scopes(TypedDict):
+    """The same figures of both; `job` is None where the job's part of something that counts is not known."""
+
+    node: Totals
+    job: Totals | None
+
+
+class Floor(TypedDict):
+    """The machine's idle power, as it was calibrated; `gpu_watts` by device."""
+
+    cpu_watts: float | None
+    dram_watts: float | None
+    gpu_watts: dict[str, float]
+    measured_at: str | None
+    seconds: float | None
 
 
 class Record(TypedDict):
@@ -245,7 +290,7 @@ class Record(TypedDict):
     parent_run_id: str | None
     kind: RunKind
     status: RunStatus
-    scope: Literal["node"]
+    scope: Scope
     command: list[str] | None
     command_base64: list[str] | None
     exit_code: int | None
@@ -263,6 +308,8 @@ class Record(TypedDict):
     energy_joules: Energy
     job_energy_joules: Energy | None
     share: Share | None
+    scopes: Scopes
+    floor: Floor | None
     energy_kwh: float | None
     uncertainty_percent: float | None
     pue: float

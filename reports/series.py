@@ -11,9 +11,9 @@ from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
-from greenrun.reports import doubts
+from greenrun.reports import doubts, scopes
 from greenrun.reports.carbon import JOULES_PER_KWH
-from greenrun.reports.energy import Measured, measure, sum_joules
+from greenrun.reports.energy import Measured, sum_joules
 from greenrun.reports.life import Clock, Life, life, parse_utc
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Series(NamedTuple):
 def series(record: Record, events: Sequence[Event], most_points: int = MOST_POINTS) -> Series | None:
     """Give what happened over time; None for a run that did not last, or of which nothing was measured."""
     lived = life(events)
-    devices = measure(events, lived)
+    devices = scopes.charged(events, lived, record)
     if lived is None or lived.duration_seconds <= 0.0 or not any(device.curve for device in devices):
         return None
     samples = [float(event["t"]) for event in events if event["event"] == "sample"]

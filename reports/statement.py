@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from greenrun.reports import origin, tables, units
+from greenrun.reports import origin, scopes, tables, units, words
 from greenrun.reports.life import parse_utc
 
 if TYPE_CHECKING:
@@ -77,14 +77,18 @@ def _run(record: Record) -> Iterator[str]:
 
 
 def _energy(record: Record) -> Iterator[str]:
-    total, doubt = record["energy_joules"]["total"], record["uncertainty_percent"]
+    total, doubt = scopes.energy_of(record)["total"], record["uncertainty_percent"]
     if total is None:
         yield "The energy that it used is unknown."
         return
     sure = "" if doubt is None else f" (+-{units.NO_BREAK}{units.percent(doubt)}, a 95{units.NO_BREAK}% interval)"
-    whole = " of the whole machine" if record["scope"] == "node" else ""
-    yield f"It used {units.energy(total)} of electricity{sure}, the energy{whole} in that time: {_by_kind(record)}."
-    if any(device["counted"] and not device["trusted"] for device in record["devices"]):
+    whose = "the energy of the whole machine in that time"
+    if scopes.is_of_job(record):
+        whole = record["energy_joules"]["total"]
+        whose = f"its part of what the machine used in that time{'' if whole is None else f' ({units.energy(whole)})'}"
+    yield f"It used {units.energy(total)} of electricity{sure}, {whose}: {_by_kind(record)}."
+    yield from _shared(record)
+    if any(device["counted"] and not device["trusted"] for device in scopes.devices_in(record)):
         yield "A part of it is from a counter that the hypervisor models, which is no measurement."
     if all(device["method"] == "estimate" for device in _counted(record)):
         yield "All of it is an estimate: nothing was measured."
@@ -92,9 +96,20 @@ def _energy(record: Record) -> Iterator[str]:
         yield "A part of it is an estimate, not a measurement."
 
 
+def _shared(record: Record) -> Iterator[str]:
+    """Say by what a job's part was told, for it is no measurement alone."""
+    share = record["share"]
+    if share is None or not scopes.is_of_job(record):
+        return
+    by = {"cpu": share["cpu"], "dram": share["dram"], "gpu": share["gpu"]}
+    told = [f"{_KINDS[kind]} by {words.SHARED_BY[way]}" for kind, way in by.items() if way is not None]
+    idle = "with" if share["method"] == "split" else "without"
+    yield f"That part is told by models ({', '.join(told)}), {idle} a calibrated idle floor of the processors."
+
+
 def _by_kind(record: Record) -> str:
     parts = []
-    joules = record["energy_joules"]
+    joules = scopes.energy_of(record)
     for kind, amount in (
         ("cpu", joules["cpu"]),
         ("dram", joules["dram"]),
@@ -128,4 +143,4 @@ def _footprint(record: Record) -> Iterator[str]:
 
 def _counted(record: Record) -> list[Device]:
     """Give the devices whose energy is in the sum."""
-    return [device for device in record["devices"] if device["counted"] and device["energy_joules"] is not None]
+    return [device for device in scopes.devices_in(record) if device["counted"] and device["energy_joules"] is not None]

@@ -92,7 +92,8 @@ def _figures(state: State) -> tuple[str, ...]:
     mark = "" if state.estimated == "no" else "*"
     power = _UNKNOWN if state.power_watts is None else units.power(state.power_watts) + mark
     energy = _UNKNOWN if state.energy_joules is None else units.energy(state.energy_joules) + mark
-    whole = (state.prediction or {}).get("energy_joules")
+    predicted = state.prediction or {}
+    whole = predicted.get("energy_joules") if (predicted.get("scope") or "node") == state.scope else None
     if whole is not None and state.energy_joules is not None:
         energy += f" of {units.energy(whole['value'])}"
     epochs = _UNKNOWN
@@ -127,9 +128,14 @@ def _aligned(rows: Sequence[Sequence[str]], width: int) -> list[str]:
 def _cut(text: str, columns: int) -> str:
     if _columns(text) <= columns:
         return text
-    while text and _columns(text) > columns - 2:
-        text = text[:-1]
-    return text + ".."
+    kept: list[str] = []
+    room = columns - 2
+    for letter in text:  # as far as there is room: a command line may have megabytes
+        room -= _columns(letter)
+        if room < 0:
+            return "".join(kept) + ".."
+        kept.append(letter)
+    return text
 
 
 def _columns(text: str) -> int:

@@ -10,6 +10,8 @@ import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from greenrun.reports import scopes
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -70,12 +72,14 @@ def command_line(record: Record) -> str | None:
 
 def is_estimated(record: Record) -> bool:
     """Tell whether a part of the energy was worked out from load and tables."""
-    return any(device["counted"] and device["method"] == "estimate" for device in record["devices"])
+    return any(device["counted"] and device["method"] == "estimate" for device in scopes.devices_in(record))
 
 
 def gpu_models(record: Record) -> Counter[str]:
     """Give how many GPUs of each model there were."""
-    return Counter(device["name"] for device in record["devices"] if device["kind"] == "gpu" and device["counted"])
+    return Counter(
+        device["name"] for device in scopes.devices_in(record) if device["kind"] == "gpu" and device["counted"]
+    )
 
 
 def job_id(record: Record) -> str | None:
@@ -90,6 +94,11 @@ _JOB_IDS = ("JobID", "SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "FLUX_JOB_ID", "O
 
 def _gpus(record: Record) -> str | None:
     return " + ".join(f"{count} x {name}" for name, count in gpu_models(record).items()) or None
+
+
+def _job_joules(record: Record) -> float | None:
+    joules = record["job_energy_joules"]
+    return joules and joules["total"]
 
 
 def _json(value: object) -> str:
@@ -111,11 +120,14 @@ _RUN: tuple[tuple[Column, Callable[[Record], Cell]], ...] = (
     (Column("suspended_seconds", "number"), lambda run: run["suspended_seconds"]),
     (Column("exit_code", "whole"), lambda run: run["exit_code"]),
     (Column("signal", "whole"), lambda run: run["signal"]),
-    (Column("energy_joules", "number"), lambda run: run["energy_joules"]["total"]),
-    (Column("cpu_energy_joules", "number"), lambda run: run["energy_joules"]["cpu"]),
-    (Column("dram_energy_joules", "number"), lambda run: run["energy_joules"]["dram"]),
-    (Column("gpu_energy_joules", "number"), lambda run: run["energy_joules"]["gpu"]),
-    (Column("other_energy_joules", "number"), lambda run: run["energy_joules"]["other"]),
+    (Column("energy_joules", "number"), lambda run: scopes.energy_of(run)["total"]),
+    (Column("cpu_energy_joules", "number"), lambda run: scopes.energy_of(run)["cpu"]),
+    (Column("dram_energy_joules", "number"), lambda run: scopes.energy_of(run)["dram"]),
+    (Column("gpu_energy_joules", "number"), lambda run: scopes.energy_of(run)["gpu"]),
+    (Column("other_energy_joules", "number"), lambda run: scopes.energy_of(run)["other"]),
+    (Column("scope", "text"), lambda run: run["scope"]),
+    (Column("node_energy_joules", "number"), lambda run: run["energy_joules"]["total"]),
+    (Column("job_energy_joules", "number"), _job_joules),
     (Column("energy_kwh", "number"), lambda run: run["energy_kwh"]),
     (Column("uncertainty_percent", "number"), lambda run: run["uncertainty_percent"]),
     (Column("estimated", "flag"), is_estimated),

@@ -10,7 +10,7 @@ import textwrap
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from greenrun.reports import equivalents, origin, predicted, units, words
+from greenrun.reports import equivalents, origin, predicted, scopes, units, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,13 +22,6 @@ _TEXT_COLUMN = 14
 _PREFIX = "greenrun: "
 _MOST_PHASES = 6  # more are in the record
 
-_SHARED_BY = {
-    "busy-time": "CPU time",
-    "allocated-memory": "memory given",
-    "used-memory": "memory used",
-    "devices": "device",
-}
-_NEARLY_ALL_PERCENT = 99.0  # from here on what is left is between two samples
 Entry = tuple[str, str]  # a label, indented where it belongs to the one above, and its text
 
 
@@ -110,24 +103,43 @@ def _entries(record: Record) -> Iterator[Entry]:
 
 
 def _energy(record: Record) -> Iterator[Entry]:
-    measured = [device for device in record["devices"] if device["energy_joules"] is not None]
-    total_joules = record["energy_joules"]["total"]
+    devices = scopes.devices_in(record)
+    measured = [device for device in devices if device["energy_joules"] is not None]
+    total_joules = scopes.energy_of(record)["total"]
     if total_joules is None:
         yield "energy", "unknown: nothing was measured or estimated"
     else:
         text = units.energy(total_joules) + plus_minus(record["uncertainty_percent"])
-        yield "energy", ", ".join(filter(None, (text, _how_much_is_estimated(record))))
+        whose = "the job's part of the machine" if scopes.is_of_job(record) else ""
+        yield "energy", ", ".join(filter(None, (text, whose, _how_much_is_estimated(record, devices))))
     for group in _alike(measured):
         yield f"  {words.KINDS[group[0]['kind']]}", _devices(group, total_joules)
-    if record["share"] is not None:
+    idle = _idle(record, total_joules)
+    if idle:
+        yield "  idle", idle
+    if record["share"] is not None and scopes.is_of_job(record):
+        yield "  machine", _machine(record, record["share"])
+    elif record["share"] is not None and record["kind"] == "job":
         yield "  the job's", _share(record, record["share"])
 
 
-def _how_much_is_estimated(record: Record) -> str:
+def _idle(record: Record, total_joules: float | None) -> str | None:
+    """Tell how much of the energy the machine would have used idle, where that was calibrated."""
+    totals, floor = record["scopes"]["job" if scopes.is_of_job(record) else "node"], record["floor"]
+    if totals is None or totals["static_joules"] is None or not total_joules or floor is None:
+        return None
+    percent = units.percent(100.0 * totals["static_joules"] / total_joules)
+    when = "" if floor["measured_at"] is None else f", calibrated {floor['measured_at'][:10]}"
+    return f"{percent} of it is the idle floor{when}"
+
+
+def _how_much_is_estimated(record: Record, devices: Iterable[Device]) -> str:
     """Say first what matters most: that a figure is no measurement, and whether a meter is missing or out of reach."""
-    estimated = [device["method"] == "estimate" for device in record["devices"] if device["counted"]]
+    estimated = [device["method"] == "estimate" for device in devices if device["counted"]]
     if not all(estimated):
         return "partly estimated" if any(estimated) else ""
+    if any(device["counted"] and device["method"] != "estimate" for device in record["devices"]):
+        return "estimated"  # the job's part of what was measured
     out_of_reach = any(finding["status"] in ("forbidden", "broken") for finding in record["findings"])
     return "estimated, no meter could be read" if out_of_reach else "estimated, no meter on this machine"
 
@@ -163,14 +175,34 @@ def _share(record: Record, share: Share) -> str:
     by = {"cpu": share["cpu"], "dram": share["dram"], "gpu": share["gpu"]}
     values = {"cpu": joules["cpu"], "dram": joules["dram"], "gpu": joules["gpu"]}
     parts = [
-        f"{words.KINDS[kind]} {units.energy(value, total)} by {_SHARED_BY[told]}"
+        f"{words.KINDS[kind]} {units.energy(value, total)} by {words.SHARED_BY[told]}"
         for kind, told in by.items()
         if told is not None and (value := values[kind]) is not None
     ]
+    whole = units.energy(joules["total"], total) if joules["total"] is not None else "in part"
+    return ", ".join([whole, *parts, *_how_well_known(share)])
+
+
+def _machine(record: Record, share: Share) -> str:
+    """Tell what the whole machine used, and which part of it the job's was and by what."""
+    total = record["energy_joules"]["total"]
+    by = {"cpu": share["cpu"], "dram": share["dram"], "gpu": share["gpu"]}
+    fractions = {"cpu": share["fraction"]["cpu"], "dram": share["fraction"]["dram"], "gpu": share["fraction"]["gpu"]}
+    parts = [
+        f"{words.KINDS[kind]} {units.percent(100.0 * fraction)} by {words.SHARED_BY[told]}"
+        for kind, told in by.items()
+        if told is not None and (fraction := fractions[kind]) is not None
+    ]
+    whole = "" if total is None else f"{units.energy(total)} in all; of it the job's: "
+    return whole + ", ".join([*parts, *_how_well_known(share)])
+
+
+def _how_well_known(share: Share) -> Iterator[str]:
     seen = share["known_percent"]
-    if seen is not None and seen < _NEARLY_ALL_PERCENT:
-        parts.append(f"of {units.percent(seen)} of its time")
-    return ", ".join([units.energy(joules["total"], total) if joules["total"] is not None else "in part", *parts])
+    if seen is not None and seen < scopes.NEARLY_ALL_PERCENT:
+        yield f"of {units.percent(seen)} of its time"
+    if share["cpu"] is not None and share["method"] == "unsplit":
+        yield "unsplit (no idle floor is known)"
 
 
 def _footprint(record: Record) -> Iterator[Entry]:

@@ -10,3 +10,12 @@ PUE_SOURCES = {
     "assumed": "assumed, since nobody told it (--pue)",
     "what-if": "as this report was asked",
 }
+SHARED_BY = {
+    "busy-time": "CPU time",
+    "allocated-memory": "memory given",
+    "used-memory": "memory used",
+    "devices": "device",
+    "slices": "its slice, estimated",
+    "utilisation": "utilisation, estimated",
+}
+"""By what a job's part of a kind of device was told."""

@@ -99,6 +99,24 @@ def _is_table_of_text(value: Any) -> bool:
     return isinstance(value, dict) and all(_is_text(name) and _is_text(text) for name, text in value.items())
 
 
+def _is_table_of_flags(value: Any) -> bool:
+    return isinstance(value, dict) and all(_is_text(name) and _is_flag(flag) for name, flag in value.items())
+
+
+def _is_table_of_amounts(value: Any) -> bool:
+    return isinstance(value, dict) and all(_is_text(name) and _is_amount(amount) for name, amount in value.items())
+
+
+def _is_part(value: Any) -> bool:
+    """Tell whether it is a part of a whole."""
+    return _is_amount(value) and value <= 1
+
+
+def _is_use(value: Any) -> bool:
+    """Tell whether it is how busy a GPU was and the job's share of that, null where unknown."""
+    return _list_of(_or_null(_is_amount))(value) and len(value) == 2
+
+
 def _is_triple(value: Any) -> bool:
     return _list_of(_or_null(_is_number))(value) and len(value) == 3
 
@@ -124,12 +142,31 @@ _is_devices = _list_of(
         resolution_joules=_if_there(_is_number),
         resolution_seconds=_if_there(_is_amount),
         of_job=_if_there(_is_flag),
+        job_part=_if_there(_is_part),
+        covers=_if_there(_list_of(_is_text)),
         note=_is_text,
         from_t=_is_seconds,
     )
 )
 _is_findings = _list_of(_object(source=_is_text, subject=_is_text, status=_is_text, sentence=_is_text, remedy=_is_text))
 _is_range = _object(value=_is_number, low=_is_number, high=_is_number)
+_is_ahead = _object(
+    grams_per_kwh=_is_amount, uncertainty_percent=_is_amount, forecast_percent=_is_amount, links=_list_of(_is_text)
+)
+_is_floor = _object(
+    cpu_watts=_if_there(_is_amount),
+    dram_watts=_if_there(_is_amount),
+    gpu_watts=_if_there(_is_table_of_amounts),
+    measured_at=_if_there(_is_utc),
+    seconds=_if_there(_is_amount),
+    devices=_if_there(_list_of(_is_text)),
+)
+_is_allocated = _object(
+    cpus=_if_there(_is_amount),
+    all_cpus=_if_there(_is_amount),
+    memory_bytes=_if_there(_is_amount),
+    by=_if_there(_is_text),
+)
 
 _COMMON: dict[str, _Check] = {"t": _is_seconds}
 _EVENTS: dict[str, dict[str, _Check]] = {
@@ -144,6 +181,7 @@ _EVENTS: dict[str, dict[str, _Check]] = {
         "command_base64": _if_there(_list_of(_is_text)),
         "host": _if_there(_is_text),
         "user": _if_there(_is_text),
+        "machine": _if_there(_object(cpus=_if_there(_is_amount))),
         "environment": _if_there(_is_table_of_text),
         "output": _if_there(_is_table_of_text),
         "config": _if_there(
@@ -152,6 +190,7 @@ _EVENTS: dict[str, dict[str, _Check]] = {
                 country=_if_there(_is_text),
                 zone=_if_there(_is_text),
                 basis=_if_there(_is_basis),
+                scope=_if_there(_one_of("auto", "node", "job")),
                 budget=_if_there(
                     _object(quantity=_is_quantity, limit=_is_amount, action=_one_of("warn", "fail", "stop"))
                 ),
@@ -161,15 +200,32 @@ _EVENTS: dict[str, dict[str, _Check]] = {
         "monotonic": _is_number,
         "boottime": _is_number,
         "cpu_base": _if_there(_is_pair),
+        "for_ranks": _if_there(_is_flag),
+        "floor": _if_there(_is_floor),
+        "allocated": _if_there(_is_allocated),
         "devices": _is_devices,
         "findings": _if_there(_is_findings),
     },
-    "device": {"devices": _is_devices, "findings": _if_there(_is_findings)},
+    "device": {"devices": _is_devices, "findings": _if_there(_is_findings), "counted": _if_there(_is_table_of_flags)},
+    "whose": {
+        "devices": _list_of(
+            _object(
+                id=_is_text,
+                of_job=_or_null(_is_flag),
+                job_part=_if_there(_is_part),
+                shared=_is_flag,
+                note=_is_text,
+            )
+        )
+    },
     "sample": {
         "j": _list_of(_or_null(_is_number)),
         "raw": _if_there(_list_of(_or_null(_is_whole))),
         "cpu": _if_there(_is_triple),
+        "job_t": _if_there(_is_seconds),
+        "job_j": _if_there(_is_amount),
         "mem": _if_there(_is_triple),
+        "gpu": _if_there(_list_of(_is_use)),
     },
     "not-started": {"exit_code": _or_null(_is_whole), "reason": _is_text},
     "exited": {
@@ -198,6 +254,7 @@ _EVENTS: dict[str, dict[str, _Check]] = {
         "year": _if_there(_is_whole),
         "basis": _if_there(_is_basis),
         "uncertainty_percent": _if_there(_is_amount),
+        "estimated": _if_there(_is_flag),
         "note": _if_there(_is_text),
         "how": _or_null(_is_text),
         "link": _if_there(_is_text),
@@ -207,10 +264,12 @@ _EVENTS: dict[str, dict[str, _Check]] = {
     "prediction": {
         "after_epoch": _is_whole,
         "rule": _if_there(_is_text),
+        "scope": _if_there(_one_of("node", "job")),
         "epochs": _is_whole,
         "duration_seconds": _if_there(_is_range),
         "energy_joules": _if_there(_is_range),
         "co2e_grams": _if_there(_is_range),
+        "ahead": _if_there(_is_ahead),
     },
     "budget": {"quantity": _is_quantity, "limit": _is_amount, "spent": _is_amount, "stopped": _is_flag},
     "clock": {"utc_step_seconds": _is_seconds, "suspended_seconds": _is_seconds},

@@ -73,7 +73,9 @@ class Follower:
             self._grew_at = now
             if self._was_emptied:
                 self._skip_hole()
-        self.due = now + min(max((now - self._grew_at) / _LATE_PART, _SOONEST_SECONDS), _LATEST_SECONDS)
+        late = min(max((now - self._grew_at) / _LATE_PART, _SOONEST_SECONDS), _LATEST_SECONDS)
+        # At moments that all share, so that a command's stdout and stderr cost one awakening and not two.
+        self.due = (now + late) // _SOONEST_SECONDS * _SOONEST_SECONDS
         budget = int(self._allowance)
         if size - self._position > budget:
             self._unread_bytes += size - budget - self._position

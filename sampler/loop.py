@@ -10,16 +10,17 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from greenrun.sampler import sources
+from greenrun.sampler import overlap, sources
 from greenrun.sampler.clock import Clock
 from greenrun.sampler.meter import Meter
-from greenrun.sampler.model import Device, Kind, Machine
+from greenrun.sampler.model import Device, Kind, Machine, Whose
 from greenrun.sampler.usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from greenrun.sampler.events import Event
+    from greenrun.sampler.livejoules import LiveJoules, Scope
     from greenrun.sampler.model import Finding, Opened, Source
     from greenrun.sampler.runlog import Writer
 
@@ -75,14 +76,19 @@ class Sampler:
         self.findings: list[Finding] = []
         self.unbridged: list[str] = []
         self._clock = clock or Clock()
-        self._sources = sources.meters() if meters is None else meters
+        self._sources = sources.meters(machine) if meters is None else meters
         self._machine = machine
         self._writer = writer
         self._interval = interval_seconds
         self._aligned = aligned
         self._readers: list[_Reader] = []
         self._announced = 0  # how many meters the log knows
+        self._may_count: dict[str, bool] = {}  # as their sources say
+        self._told_counted: dict[str, bool] = {}  # as the log says
+        self._tally = overlap.Tally()
         self._has_begun = False  # whether there is a log
+        self.job_joules: LiveJoules | None = None  # from the begin of the log on
+        self._job_read_at: float | None = None
         self._findings_told = 0
         self._usage = Usage(machine)
         self._cpu_base = self._usage.machine_cpu_seconds()
@@ -90,10 +96,16 @@ class Sampler:
         self._job_usage: Callable[[], tuple[float, int] | None] | None = None
         self._job: tuple[float, int] | None = None
         self._job_base_seconds = 0.0
+        self._job_seconds_before = 0.0  # as an earlier sampler of this run has seen them
+        self._told_at_end: Callable[[], float | None] = lambda: None
         self._job_lives_on = False
         self._next_scan = 0.0
         self._next_utilisation = 0.0
         self._utilisation: dict[str, float | None] = {}
+        self._shares: dict[str, float | None] = {}  # the job's part in the use of a device
+        self._whose: dict[str, Whose] = {}  # the last word on it
+        self._followed_at = 0.0
+        self._job_is_over = False
         self._next_line = 0.0
         self._next_last = started + _LAST_JSON_SECONDS
         self._later: list[tuple[float, Source]] = []
@@ -112,20 +124,28 @@ class Sampler:
         The agent is asked with the slow sources. `earlier` is the log of a sampler of this run that died: its counters
         bridge the time since.
         """
+        if earlier:
+            self._share_out(earlier[0]).go_on()
         self._take_over(earlier)
+        for event in earlier:
+            for device in event["devices"] if event["event"] == "whose" else ():
+                self._take_whose(Whose(*(device.get(name) for name in Whose._fields)))
         for source in self._sources:
             if not source.slow:
                 self._join(source, source.open(self._machine))
         devices = [meter.device for reader in self._readers for meter in reader.meters]
-        missing = frozenset[Kind](("cpu", "dram")) - {device.kind for device in devices if device.counted}
+        missing = overlap.untold_apart(("cpu", "dram"), devices)
         if missing:
-            self._stand_in(missing | (frozenset[Kind](("other",)) - {device.kind for device in devices}))
+            within = missing - overlap.untold(missing, devices)
+            self._stand_in(missing | (frozenset[Kind](("other",)) - {device.kind for device in devices}), within)
 
-    def _stand_in(self, missing: frozenset[Kind]) -> None:
+    def _stand_in(self, missing: frozenset[Kind], within: frozenset[Kind]) -> None:
         # What is forbidden matters only where no agent tells it, which is known later.
-        forbidden = [finding for finding in self.findings if finding.status == "forbidden"]
+        forbidden = [
+            finding for finding in self.findings if finding.status == "forbidden" and finding.source in sources.GUARDED
+        ]
         self.findings = [finding for finding in self.findings if finding not in forbidden]
-        source = sources.stand_in(missing, self._machine.agent, forbidden)
+        source = sources.stand_in(missing, self._machine.agent, forbidden, within)
         if source.slow:
             self._sources = (*self._sources, source)
         else:
@@ -142,8 +162,10 @@ class Sampler:
                 self._clock_base = (_unix_seconds(event["utc"]) - monotonic, event["boottime"] - monotonic)
             if event["event"] in ("start", "device"):
                 for device in event["devices"]:
-                    self.meters.append(Meter(Device(**{name: device[name] for name in names if name in device})))
+                    known = Device(**{name: device[name] for name in names if name in device})
+                    self.meters.append(Meter(known._replace(covers=tuple(known.covers))))
                     self.from_t.append(device["from_t"])
+                self._take_counted(event)
             elif event["event"] == "clock":
                 self._clock_told = (event["utc_step_seconds"], event["suspended_seconds"])
             elif event["event"] == "sample":
@@ -151,12 +173,20 @@ class Sampler:
         self._announced = len(self.meters)
         self._has_begun = bool(earlier)
         if last is not None:
+            self._job_seconds_before = _job_seconds(last)
             raws = [*last.get("raw", ()), *(None for _ in self.meters)]
             for meter, joules, raw in zip(self.meters, last["j"], raws, strict=False):
                 if joules is not None:
                     meter.resume(self.started + last["t"], joules, raw)
                 if not meter.bridges or raw is None:
                     self.unbridged.append(meter.device.name)
+
+    def _take_counted(self, event: Event) -> None:
+        """Take from an earlier log which devices counted, by its last word."""
+        self._told_counted |= {device["id"]: device["counted"] for device in event["devices"]}
+        self._told_counted |= event.get("counted") or {}
+        for meter in self.meters:
+            meter.device = meter.device._replace(counted=self._told_counted[meter.device.id])
 
     def open_slow(self, wake: int) -> None:
         """Begin to open what may take seconds, each in a thread; a byte to `wake` says that one is up."""
@@ -198,6 +228,7 @@ class Sampler:
                 meter = Meter(device)
                 self.meters.append(meter)
                 self.from_t.append(now - self.started)
+            self._may_count[device.id] = device.counted
             mine.append(meter)
         self.findings.extend(opened.findings)
         if opened.later is not None:
@@ -208,16 +239,37 @@ class Sampler:
         for index, meter in enumerate(self.meters[known:], known):
             if meter.known_at is not None and meter.known_at < now:  # a reading that was made before it came
                 self.from_t[index] = max(meter.known_at - self.started, 0.0)
+        self._recount(now)
         if self._has_begun:
             self._warn_of_findings(opened.findings)
 
+    def _recount(self, now: float) -> None:
+        """Decide which devices count, now that others have joined; late ones take nobody's place."""
+        counted = {meter.device.id for meter in self.meters if self._told_counted.get(meter.device.id, False)}
+        if now - self.started <= overlap.RECONSIDER_SECONDS:
+            counted -= self._may_count.keys()  # an earlier sampler's devices that have not joined again yet
+        devices = [meter.device for meter in self.meters]
+        asked = [device._replace(counted=self._may_count.get(device.id, device.counted)) for device in devices]
+        counting = overlap.counting(asked, counted)
+        for meter in self.meters:
+            self._tally.move(meter, meter.device.id in counting)
+
     def announce(self) -> None:
-        """Write the devices that the log does not know yet; the first ones stand in `start`."""
+        """Write the devices that the log does not know yet, and which of the others count now, or do not any more.
+
+        The first ones stand in `start`.
+        """
         new = self.described()[self._announced :]
         findings = [finding._asdict() for finding in self.findings[self._findings_told :]]
+        recounted = {
+            meter.device.id: meter.device.counted
+            for meter in self.meters[: self._announced]
+            if meter.device.counted != self._told_counted.get(meter.device.id)
+        }
         self._announced, self._findings_told = len(self.meters), len(self.findings)
-        if new or findings:
-            self.write("device", devices=new, findings=findings)
+        self._told_counted = {meter.device.id: meter.device.counted for meter in self.meters}
+        if new or findings or recounted:
+            self.write("device", devices=new, findings=findings, **({"counted": recounted} if recounted else {}))
         if new:
             self.sample()
 
@@ -231,7 +283,9 @@ class Sampler:
     def begin(self, **fields: object) -> None:
         """Write the `start` event: the devices and findings of now, and what the caller knows of the run."""
         self._has_begun = True
+        self._share_out(fields)
         self._announced, self._findings_told = len(self.meters), len(self.findings)
+        self._told_counted = {meter.device.id: meter.device.counted for meter in self.meters}
         self._writer.append(
             {
                 "event": "start",
@@ -246,6 +300,13 @@ class Sampler:
         )
         self._warn_of_findings(self.findings)
 
+    def _share_out(self, start: Mapping[str, object]) -> LiveJoules:
+        """Begin to tell the job's part of the energy, from what the log's first event says."""
+        from greenrun.sampler.livejoules import LiveJoules  # when greenrun is not waiting any more
+
+        self.job_joules = LiveJoules(start)
+        return self.job_joules
+
     def _warn_of_findings(self, findings: Iterable[Finding]) -> None:
         for finding in findings:
             if finding.status in ("forbidden", "broken"):
@@ -253,12 +314,15 @@ class Sampler:
 
     # --- reading
 
-    def follow(self, pid: int, *, from_now: bool = False) -> None:
+    def follow(self, pid: int, *, from_now: bool = False, launcher: int | None = None) -> None:
         """From now on tell the CPU time and memory of this process and its descendants.
 
-        `from_now`: what they have used until now does not count, for it is their present that is measured.
+        `from_now`: what they have used until now does not count, for it is their present that is measured. `launcher`
+        is the greenrun that started it, if it was one.
         """
         self._job_pid = pid
+        self._followed_at = self._clock.monotonic()
+        self._usage.expect(pid, launcher, self._job_seconds_before)
         self._next_scan = self._clock.monotonic() + _FIRST_SCAN_SECONDS
         if from_now:
             found = self._usage.job(pid)
@@ -324,7 +388,15 @@ class Sampler:
             self._keep_last(middle, event)
         if gap >= _RAW_LINE_GAP_SECONDS:
             del event["raw"]
+        self._complete(event)
         self._writer.append(event)
+
+    def _complete(self, event: Event) -> None:
+        """Put what the job's parent has seen into the last line, where that is more."""
+        seconds = self._told_at_end()
+        if seconds is not None and "cpu" in event:
+            event["cpu"][0] = max(round(seconds, 2), event["cpu"][0] or 0.0)
+            event.pop("job_t", None)
 
     def _until_step(self, now: float, gap: float) -> float:
         """Give the seconds to the next line where all jobs of a machine write theirs at the same moments.
@@ -337,11 +409,18 @@ class Sampler:
             step *= 2.0
         return step - now % step
 
-    def finish(self) -> None:
-        """Write the last line, and which devices had fallen silent before it."""
-        if self._job_lives_on:  # what it has used can still be seen, and nobody else will tell
+    def finish(self, job_seconds: Callable[[], float | None] = lambda: None) -> None:
+        """Write the last line, and which devices had fallen silent before it.
+
+        `job_seconds` gives the CPU time that the job's parent has seen at its end, None where nobody tells it soon. It
+        is asked once all is read, and completes the line: of what lived between two looks nobody else knows.
+        """
+        if self._job_lives_on or self._usage.counts_to_the_end:  # what it has used can still be seen
             self._next_scan = 0.0
+        self._told_at_end = job_seconds
+        self._job_is_over = True
         self.sample()
+        self._tell_whose()
         now = self._clock.monotonic()
         for meter in self.meters:
             if meter.known_at != self._told_silent.get(meter.device.id):
@@ -364,19 +443,26 @@ class Sampler:
         if cpu is not None and self._cpu_base is not None:
             busy, total = (round(a - b, 2) for a, b in zip(cpu, self._cpu_base, strict=True))
             event["cpu"] = [None if self._job is None else round(self._job[0], 2), busy, total]
+            if self._job is not None and self._job_read_at is not None and self._job_read_at < now:
+                event["job_t"] = round(self._job_read_at - self.started, 6)  # it was read before this line
         memory = self._usage.memory()
         if memory is not None:
             event["mem"] = [None if self._job is None else self._job[1], *memory]
         gpus = [meter.device.id for meter in self.meters if meter.device.kind == "gpu"]
         if gpus:
             self._read_utilisation(now)
-            event["gpu"] = [[self._utilisation.get(gpu), None] for gpu in gpus]
+            event["gpu"] = [[self._utilisation.get(gpu), _part(self._shares.get(gpu))] for gpu in gpus]
+        if self.job_joules is not None and (self._job_pid is not None or self._job_usage is not None):
+            self.job_joules.take(now, event, self.meters, is_new=self._job_read_at == now)
+            if self.job_joules.scope == "job":
+                event["job_j"] = _short(self.job_joules.joules(self.meters))
         return event
 
     def _scan_job(self, now: float) -> None:
         """Look for the command's processes, as seldom as the time that it takes demands."""
         if self._job_usage is not None:
             self._job = self._job_usage()
+            self._job_read_at = now
             return
         if self._job_pid is None or now < self._next_scan:
             return
@@ -384,6 +470,7 @@ class Sampler:
         self._next_scan = now + self._usage.job_scan_seconds * _SCAN_BUDGET
         if found is not None:
             self._job = (found[0] - self._job_base_seconds, found[1])
+            self._job_read_at = now
 
     def _read_utilisation(self, now: float) -> None:
         if now < self._next_utilisation:
@@ -392,6 +479,29 @@ class Sampler:
         for reader in self._readers:
             for meter, value in zip(reader.meters, reader.source.utilisation(), strict=False):
                 self._utilisation[meter.device.id] = value
+            if self._job_pid is not None and not self._job_is_over:
+                shares = reader.source.shares(self._job_pid, now - self._followed_at)
+                for meter, share in zip(reader.meters, shares, strict=False):
+                    self._shares[meter.device.id] = share
+        self._tell_whose()
+
+    def _tell_whose(self) -> None:
+        """Write what has become known of whose the devices are."""
+        found = [one for reader in self._readers for one in reader.source.whose(over=self._job_is_over)]
+        told = [one._asdict() for one in found if self._take_whose(one)]
+        if told:
+            self.write("whose", devices=told)
+
+    def _take_whose(self, one: Whose) -> bool:
+        """Take the word on a device; False where an earlier sampler of this run has seen more."""
+        before = self._whose.get(one.id)
+        if before is not None and _seen(one) < _seen(before):
+            return False
+        self._whose[one.id] = one
+        for meter in self.meters:
+            if meter.device.id == one.id:
+                meter.device = meter.device._replace(of_job=one.of_job, job_part=one.job_part, note=one.note)
+        return True
 
     def _tell_troubles(self) -> None:
         for reader in self._readers:
@@ -442,7 +552,18 @@ class Sampler:
 
     def total_joules(self) -> float:
         """Give the cumulative joules of all devices that count, as last read."""
-        return sum(meter.joules or 0.0 for meter in self.meters if meter.device.counted)
+        return self._tally.joules(self.meters)
+
+    def joules(self, scope: Scope) -> float:
+        """Give the cumulative joules of all, or the job's since its begin as far as they are known."""
+        if scope == "node" or self.job_joules is None:
+            return self.total_joules()
+        return self.job_joules.joules(self.meters)
+
+    @property
+    def scope(self) -> Scope:
+        """Whose joules budgets and predictions are of."""
+        return "node" if self.job_joules is None else self.job_joules.scope
 
     def close(self) -> None:
         """Let go of the hardware."""
@@ -450,9 +571,22 @@ class Sampler:
             reader.source.close()
 
 
+def _part(share: float | None) -> float | None:
+    return None if share is None else round(share, 4)
+
+
+def _seen(one: Whose) -> int:
+    """Rank what can be said of a device by how much must have been seen for it."""
+    return 3 if one.shared else 2 if one.of_job or one.job_part is not None else 1 if one.of_job is False else 0
+
+
 def _short(joules: float) -> float:
     """Keep what matters: a tenth of a millijoule, and ten digits of it in a log that is to last for weeks."""
     return float(f"{round(joules, 4):.10g}")
+
+
+def _job_seconds(sample: Event) -> float:
+    return (sample.get("cpu") or (None,))[0] or 0.0
 
 
 def _until_quarter_hour(utc: float) -> float:

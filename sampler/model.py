@@ -8,38 +8,48 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from greenrun.sampler.allocation import Allocation
 
 Kind = Literal["cpu", "dram", "gpu", "other"]
 Method = Literal["counter", "power", "estimate"]
 Status = Literal["ok", "absent", "forbidden", "broken"]
+CpuSource = Literal["auto", "rapl", "perf", "pyrapl"]
 
 
 class Machine(NamedTuple):
     """Where a source looks for the hardware: the roots of the kernel's trees, which tests and sites may move.
 
     `allocation` tells which devices a scheduler gave to the job that is measured, None outside of one. `agent` is the
-    socket of a site's agent, which tells what this user may not read; "" for none.
+    socket of a site's agent, which tells what this user may not read; "" for none. `visible` has the variables of the
+    job's environment that choose GPUs, as far as they are set (`greenrun.sampler.visible`); None where the command that
+    is followed is not all of the job, so that neither its variables nor its processes tell which GPUs are the job's.
+    `cpu_source` is how the CPU's counters are read: through powercap, else perf_event ("auto"), or only as it says.
     """
 
     sysfs: str = "/sys"
     procfs: str = "/proc"
     allocation: Allocation | None = None
     agent: str = ""
+    visible: Mapping[str, str] | None = None
+    cpu_source: CpuSource = "auto"
 
 
 class Device(NamedTuple):
     """One thing whose energy is told on a line of its own.
 
-    `uncertainty_percent` is the half-width of a 95 % interval. `counted` is False for a device that contains others
-    and stands beside the total (psys). `trusted` is False for a counter that a hypervisor models.
-    `span_microjoules` is the largest value that a counter shows before it starts again at 0, None if it never does.
-    `max_watts` is the power above which a reading is taken for nonsense. `resolution_joules` is what the figure of any
-    stretch, however short, may be off by because the reading moves in steps; it is beside the per cent.
+    `uncertainty_percent` is the half-width of a 95 % interval. `counted` is False for a device that stands
+    beside the total: by its source's word (psys, another job's GPU), or because others tell the same energy. `trusted`
+    is False for a counter that a hypervisor models. `span_microjoules` is the largest value that a counter shows before
+    it starts again at 0, None if it never does. `max_watts` is the power above which a reading is taken for nonsense.
+    `resolution_joules` is what the figure of any stretch, however short, may be off by because the reading moves in
+    steps; it is beside the per cent.
     `resolution_seconds`: the same for a reading that is up to so old: the energy of so much time. `of_job` tells
-    whether a scheduler gave the device to the job alone, None where that is not known.
+    whether all of the device is the job's (True) or nothing of it (False), None where that is not known, or where it
+    shares it with others. `job_part` is the fixed part of the device that is the job's, between 0 and 1 (a slice of a
+    GPU), None where there is no such part. `covers` names the parts of the machine whose energy is in the figure, where
+    that is more than this source's own part of its kind (`greenrun.sampler.overlap`).
     """
 
     id: str
@@ -56,6 +66,21 @@ class Device(NamedTuple):
     counted: bool = True
     trusted: bool = True
     note: str = ""
+    job_part: float | None = None
+    covers: tuple[str, ...] = ()
+
+
+class Whose(NamedTuple):
+    """What has become known while the job runs of whose a device is; `of_job`, `job_part` and `note` as in `Device`.
+
+    `shared`: others use it too, and the job's part of that use is told from sample to sample, where it is known.
+    """
+
+    id: str
+    of_job: bool | None
+    job_part: float | None
+    shared: bool
+    note: str
 
 
 class Counter(NamedTuple):
@@ -126,6 +151,17 @@ class Source(Protocol):
         """Give the utilisation of each device as a fraction 0..1; empty: this source has none."""
         ...
 
+    def shares(self, job: int, seconds: float) -> Sequence[float | None]:
+        """Give the job's part in the use of each device, 0..1, None where unknown; empty: this source has none.
+
+        `job` is the job's first process, `seconds` the time since that was started.
+        """
+        ...
+
+    def whose(self, *, over: bool = False) -> Sequence[Whose]:
+        """Hand over what has changed since the last call of whose the devices are; `over`: the job is."""
+        ...
+
     def warnings(self) -> Sequence[tuple[str | None, str]]:
         """Hand over the warnings since the last call: (device id or None, sentence)."""
         ...
@@ -146,6 +182,14 @@ class BaseSource:
 
     def utilisation(self) -> Sequence[float | None]:
         """Give the utilisation of each device as a fraction 0..1, None where unknown; empty: this source has none."""
+        return ()
+
+    def shares(self, job: int, seconds: float) -> Sequence[float | None]:  # noqa: ARG002
+        """Give the job's part in the use of each device, 0..1, None where unknown; empty: this source has none."""
+        return ()
+
+    def whose(self, *, over: bool = False) -> Sequence[Whose]:  # noqa: ARG002
+        """Hand over what has changed since the last call of whose the devices are; `over`: the job is."""
         return ()
 
     def warnings(self) -> Sequence[tuple[str | None, str]]:

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import stat
 from typing import TYPE_CHECKING
 
 from greenrun.sampler.events import Event, flaw
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import BinaryIO
 
 SCHEMA = 1
 LOG_NAME = "run.jsonl"
 LAST_NAME = "last.json"
 _LARGEST_LINE = 4 * 1024 * 1024  # a longer line is no run log of ours, whatever it is
+LARGEST_BYTES = 256 << 20
+"""A larger log is none of ours: a week of twelve devices is 8 MB. The events of one this large take gigabytes."""
+MOST_EVENTS = 1_000_000
+"""Of a log that is read: a week has 18,000 samples, and of markers the sampler keeps some 10,000."""
+MOST_DEVICES = 1000
+"""Of a run: more than any machine has, and the account works for each of them."""
 
 
 class Unreadable(Exception):  # noqa: N818  the name is the sentence's predicate
@@ -166,8 +175,9 @@ def read(run_dir: str) -> list[Event]:
     """
     path = os.path.join(run_dir, LOG_NAME)
     events: list[Event] = []
+    devices = 0
     try:
-        with open(path, "rb", opener=_without_waiting) as file:
+        with open_plain(path) as file:
             while line := file.readline(_LARGEST_LINE):
                 event, reason = _decode(line)
                 if event is None:
@@ -175,10 +185,14 @@ def read(run_dir: str) -> list[Event]:
                         break  # the writer was killed in the middle of it
                     raise Unreadable(f"{path} is damaged: line {len(events) + 1} is no event, for {reason}.")
                 events.append(event)
+                devices += len(event["devices"]) if event["event"] in ("start", "device") else 0
+                if len(events) > MOST_EVENTS or devices > MOST_DEVICES:
+                    what = f"{MOST_DEVICES} devices" if devices > MOST_DEVICES else f"{MOST_EVENTS} events"
+                    raise Unreadable(f"{path} is no run log of greenrun's: it has more than {what}.")
     except FileNotFoundError:
         raise Unreadable(f"{run_dir} is no run directory: there is no {LOG_NAME} in it.") from None
     except OSError as error:
-        raise Unreadable(f"{path} cannot be read: {os.strerror(error.errno or 0)}.") from error
+        raise _unreadable(path, error) from error
     if not events or events[0]["event"] != "start":
         raise Unreadable(f"{path} does not begin with the start of a run: there is nothing to tell.")
     if events[0]["schema"] != SCHEMA:
@@ -190,27 +204,47 @@ def read_start(run_dir: str) -> Event:
     """Give the `start` event alone, to tell whose log it is before all of it is read. Raises Unreadable."""
     path = os.path.join(run_dir, LOG_NAME)
     try:
-        with open(path, "rb", opener=_without_waiting) as file:
+        with open_plain(path) as file:
             event, reason = _decode(file.readline(_LARGEST_LINE))
     except OSError as error:
-        raise Unreadable(f"{path} cannot be read: {os.strerror(error.errno or 0)}.") from error
+        raise _unreadable(path, error) from error
     if event is None or event["event"] != "start":
         raise Unreadable(f"{path} does not begin with the start of a run: {reason or 'another event is first'}.")
     return event
 
 
-def _without_waiting(path: str, flags: int) -> int:
-    """Open a file, a FIFO too: nobody may ever write to it."""
-    return os.open(path, flags | os.O_NONBLOCK)
+def open_plain(path: str) -> BinaryIO:
+    """Open a log to read, where it is a file: root reads other users' directories, in which anything may have its name.
+
+    A link is not followed, and of a FIFO or a device nothing is read. Raises OSError, Unreadable.
+    """
+    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        status = os.fstat(file)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(status.st_mode):
+            raise Unreadable(f"{path} is no run log: it is no file.")
+        if status.st_size > LARGEST_BYTES:
+            raise Unreadable(f"{path} is no run log of greenrun's: it is larger than {LARGEST_BYTES >> 20} MiB.")
+        return open(file, "rb")
+    except BaseException:
+        os.close(file)
+        raise
+
+
+def _unreadable(path: str, error: OSError) -> Unreadable:
+    reason = "it is a link, and none is followed" if error.errno == errno.ELOOP else os.strerror(error.errno or 0)
+    return Unreadable(f"{path} cannot be read: {reason}.")
 
 
 def _with_last(events: list[Event], path: str) -> list[Event]:
     if any(event["event"] == "end" for event in events):
         return events
     try:
-        with open(path, "rb", opener=_without_waiting) as file:
+        with open_plain(path) as file:
             last, _ = _decode(file.read(_LARGEST_LINE))
-    except OSError:
+    except (OSError, Unreadable):
         return events
     # As new as the last line is new enough: where lines are far apart they leave out what only the newest needs.
     if last is not None and last["event"] == "sample" and last["t"] >= max(event["t"] for event in events):

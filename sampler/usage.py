@@ -1,11 +1,11 @@
-"""How busy the machine and the job are: CPU seconds and bytes, from /proc.
+"""How busy the machine and the job are: CPU seconds and bytes, from /proc, and from a job's own cgroup if it has one.
 
-Plain reads of small files; a reading of the machine takes some ten microseconds. Only `Usage.job` scans all processes.
+Plain reads of small files; a reading of the machine takes some ten microseconds. `Usage.job` scans all processes, or
+those of the job's own cgroup.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from greenrun.sampler.model import Machine
+    from greenrun.sampler.owngroup import OwnGroup
 
 _CHUNK = 65536
 
@@ -41,6 +42,8 @@ class Usage:
         self._tick_seconds = 1 / os.sysconf("SC_CLK_TCK")
         self._page_bytes = os.sysconf("SC_PAGE_SIZE")
         self._job_seconds: dict[int, float] = {}
+        self._machine = machine
+        self._group: OwnGroup | None = None
         self.job_scan_seconds = 0.0
 
     def machine_cpu_seconds(self) -> tuple[float, float] | None:
@@ -62,22 +65,52 @@ class Usage:
         size = memory_bytes(self._procfs)
         return (size["MemTotal"] - size["MemAvailable"], size["MemTotal"]) if size else None
 
+    def expect(self, pid: int, launcher: int | None, at_least_seconds: float = 0.0) -> None:
+        """See, now that a job has begun, whether it has a cgroup of its own, in which it is to be counted.
+
+        `launcher` is the greenrun that started it, if it was one. `at_least_seconds`: what was seen of it before.
+        """
+        from greenrun.sampler import owngroup  # only now: the command need not wait for it
+
+        self._job_seconds[pid] = at_least_seconds
+        self._group = owngroup.find(self._machine, pid, launcher)
+
+    @property
+    def counts_to_the_end(self) -> bool:
+        """Whether what the job has used can still be seen when its process is gone."""
+        return self._group is not None
+
     def job(self, pid: int) -> tuple[float, int] | None:
         """Give (CPU seconds, resident bytes) of the process and all its descendants, None when it is gone.
 
-        Descendants that were orphaned count as long as they stay in the job's session. Children that have ended are
-        inside the figures of the parent that waited for them. What ends unnoticed with no parent of the job's left is
-        missed; the seconds never fall, because what has been used stays used.
+        Where the job has a cgroup of its own its counter tells, daemons of the job's and children that nobody waited
+        for included. Elsewhere descendants that were orphaned count as long as they stay in the job's session. Children
+        that have ended are inside the figures of the parent that waited for them. What ends unnoticed with no parent of
+        the job's left is missed; the seconds never fall, because what has been used stays used.
         """
         began = time.thread_time()
-        job = self._members(pid)
+        found = self._of_group() or self._of_tree(pid)
         self.job_scan_seconds = time.thread_time() - began
+        if found is None:
+            return None
+        self._job_seconds[pid] = max(found[0], self._job_seconds.get(pid, 0.0))
+        return self._job_seconds[pid], found[1]
+
+    def _of_group(self) -> tuple[float, int] | None:
+        if self._group is None:
+            return None
+        found = self._group.look()
+        if found is None:
+            self._group = None  # somebody else is in it: for good, for he may have been there for a while when he goes
+        return found
+
+    def _of_tree(self, pid: int) -> tuple[float, int] | None:
+        job = self._members(pid)
         if not job:
             return None
-        seconds = sum(process.cpu_ticks for process in job) * self._tick_seconds
-        self._job_seconds[pid] = max(seconds, self._job_seconds.get(pid, 0.0))
         # Pages that processes share are counted in each of them.
-        return self._job_seconds[pid], sum(process.resident_pages for process in job) * self._page_bytes
+        resident = sum(process.resident_pages for process in job) * self._page_bytes
+        return sum(process.cpu_ticks for process in job) * self._tick_seconds, resident
 
     def _members(self, pid: int) -> list[_Process]:
         processes = {process.pid: process for process in self._processes()}
@@ -117,40 +150,20 @@ def memory_bytes(procfs: str) -> dict[str, int] | None:
         key, _, value = line.partition(b":")
         if key in {b"MemTotal", b"MemAvailable"}:
             size[key.decode()] = int(value.split()[0]) * 1024  # "kB" there means 1024 bytes
-    return size if len(size) == 2 else None
+            if len(size) == 2:
+                return size  # both are among the first lines of fifty
+    return None
 
 
 def allowed_memory_bytes(machine: Machine) -> int | None:
     """Give the memory that this process may use: the machine's, or less where a cgroup above it sets a limit."""
     size = memory_bytes(machine.procfs)
-    return min([size["MemTotal"], *_cgroup_limits(machine)]) if size else None
+    if size is None:
+        return None
+    from greenrun.sampler import cgroups
 
-
-def _cgroup_limits(machine: Machine) -> Iterator[int]:
-    """Read the memory limits of this process's cgroup and of all above it, version 1 and 2.
-
-    In a container the path may be the host's, of which only the end is mounted, or nothing at all: a directory that is
-    not there is passed over, and the walk ends at the mount itself, which is the container's own cgroup.
-    """
-    try:
-        lines = _read(f"{machine.procfs}/self/cgroup").decode(errors="surrogateescape").splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if not controllers:
-            mount, name = f"{machine.sysfs}/fs/cgroup", "memory.max"
-        elif "memory" in controllers.split(","):
-            mount, name = f"{machine.sysfs}/fs/cgroup/memory", "memory.limit_in_bytes"
-        else:
-            continue
-        path = path.rstrip("/")
-        while True:
-            with contextlib.suppress(OSError, ValueError):  # no such cgroup here, or "max"
-                yield int(_read(f"{mount}{path}/{name}"))
-            if not path:
-                break
-            path = path.rpartition("/")[0]
+    limit = cgroups.memory_limit_bytes(machine)
+    return size["MemTotal"] if limit is None else min(size["MemTotal"], limit)
 
 
 def _is_orphan(process: _Process, root: _Process, processes: dict[int, _Process]) -> bool:

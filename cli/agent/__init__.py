@@ -46,7 +46,7 @@ def command() -> int:
     settings = config.load({}, environ, cwd="/")
     for warning in settings.warnings:
         say(f"greenrun: {warning}")
-    counters = Counters(Machine(settings.sysfs_root, settings.procfs_root))
+    counters = Counters(Machine(settings.sysfs_root, settings.procfs_root, cpu_source=settings.cpu_source))
     if not counters.devices:
         _tell(counters.findings)
         say("greenrun: there is no energy counter that could be told")
@@ -71,12 +71,12 @@ class Counters:
         self.devices: list[Device] = []
         self.findings: list[Finding] = []
         self._sources: list[Source] = []
-        for source in sources.fast():
-            opened = source.open(machine)
-            self.findings += opened.findings
-            if opened.devices:
-                self.devices += opened.devices
-                self._sources.append(source)
+        source = sources.guarded(machine)
+        opened = source.open(machine)
+        self.findings += opened.findings
+        if opened.devices:
+            self.devices += opened.devices
+            self._sources.append(source)
 
     def read(self) -> bytes:
         """Read all of them now, as a line; a counter that gives nothing is null in it."""

@@ -9,7 +9,7 @@ from greenrun.cli import settle
 from greenrun.cli.errors import UserError
 from greenrun.cli.predict.source import Source, count, plus_minus, told_intensity, told_pue
 from greenrun.intensity import chain, location
-from greenrun.reports import ahead, units
+from greenrun.reports import ahead, scopes, units
 from greenrun.reports.likeness import likeness
 from greenrun.sampler import runlog
 
@@ -96,7 +96,7 @@ def _how_measured(found: Likeness) -> str:
     percent = found.record["uncertainty_percent"]
     if percent is None:
         return "is unknown"
-    estimated = [device["method"] == "estimate" for device in found.record["devices"] if device["counted"]]
+    estimated = [device["method"] == "estimate" for device in scopes.devices_in(found.record) if device["counted"]]
     how = "estimated, not measured" if all(estimated) else "partly estimated" if any(estimated) else "measured"
     return f"was {how}, {plus_minus(ahead.at_90(percent))}"
 

@@ -16,6 +16,7 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+from greenrun.sampler import cgroups
 from greenrun.sampler.model import Machine
 from greenrun.sampler.usage import Usage
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 # cgroup-v1 as systemd and as containers mount it; the ones that say something come first.
 _CONTROLLERS = ("cpuacct", "cpu,cpuacct", "cpuacct,cpu", "memory", "freezer", "cpuset", "devices")
 _CPU_CONTROLLERS = _CONTROLLERS[:3]
-_CHUNK = 1 << 16
 _SCAN_BUDGET = 1000  # looking through /proc may take one part in so many of the time
 _TITLE = re.compile(rb"slurmstepd: \[([0-9]+)\.")  # slurmstepd names itself so: [JOB.STEP]
 
@@ -54,20 +54,17 @@ class JobGroup:
     def look(self) -> bool:
         """Tell whether there are processes of the job, and see what they have used."""
         for path in self._unified():
-            if _is_populated(path):
-                self._count(path, _usage_v2(path), by_counter=True)
+            if cgroups.is_populated(path):
+                self._count(path, _usage(2, path, path), by_counter=True)
                 return True
         folders = {name: path for name, path in self._v1() if os.path.isdir(path)}
-        held = next((path for path in folders.values() if _processes(path)), None)
+        held = next((path for path in folders.values() if cgroups.processes(path)), None)
         if held is not None:
             cpu = next((folders[name] for name in _CPU_CONTROLLERS if name in folders), None)
             if cpu is None:
-                self._count(held, self._of_processes(_processes(held)), by_counter=False)
+                self._count(held, self._of_processes(cgroups.processes(held)), by_counter=False)
             else:
-                seconds = _number(f"{cpu}/cpuacct.usage")
-                memory = _fields(f"{folders['memory']}/memory.stat") if "memory" in folders else {}
-                resident = _sum(memory, "total_rss", "total_mapped_file")
-                self._count(cpu, (None if seconds is None else seconds / 1e9, resident), by_counter=True)
+                self._count(cpu, _usage(1, cpu, folders.get("memory")), by_counter=True)
             return True
         return self._look_for_steps()
 
@@ -105,7 +102,7 @@ class JobGroup:
                 self._by_counter = by_counter
         seconds, resident = used
         if seconds is None or resident is None:
-            found = self._of_processes(_processes(path))
+            found = self._of_processes(cgroups.processes(path))
             seconds, resident = (found[0] if seconds is None else seconds), (found[1] if resident is None else resident)
         self._add(seconds, resident)
 
@@ -148,12 +145,12 @@ class _Steps:
     def _is_one(self, pid: int) -> bool:
         folder = f"{self._procfs}/{pid}"
         try:
-            if os.stat(folder).st_uid != 0 or _read(f"{folder}/comm") != b"slurmstepd\n":
+            if os.stat(folder).st_uid != 0 or cgroups.read(f"{folder}/comm") != b"slurmstepd\n":
                 return False
             file = os.readlink(f"{folder}/exe").removesuffix(" (deleted)")  # as after an upgrade of SLURM's
             if os.path.basename(file) != "slurmstepd":
                 return False
-            told = _TITLE.match(_read(f"{folder}/cmdline"))
+            told = _TITLE.match(cgroups.read(f"{folder}/cmdline"))
             # A machine that runs several nodes, each with a host name of its own, has steps of one job for each.
             return told is not None and told[1] == self._job_id and _namespace(self._procfs, str(pid)) == self._host
         except OSError:
@@ -166,27 +163,9 @@ def _namespace(procfs: str, process: str) -> str | None:
     return None
 
 
-def _is_populated(path: str) -> bool:
-    with contextlib.suppress(OSError):
-        return b"populated 1" in _read(f"{path}/cgroup.events").splitlines()
-    return False
-
-
-def _usage_v2(path: str) -> tuple[float | None, int | None]:
-    """Give CPU seconds and resident bytes of a cgroup of version 2; None for what it does not count."""
-    microseconds = _fields(f"{path}/cpu.stat").get("usage_usec")
-    resident = _sum(_fields(f"{path}/memory.stat"), "anon", "file_mapped")
-    return None if microseconds is None else microseconds / 1e6, resident
-
-
-def _processes(path: str) -> list[int]:
-    """Give the processes in a cgroup and all below it."""
-    found: list[int] = []
-    for folder, _, _ in os.walk(path):
-        with contextlib.suppress(OSError, ValueError):
-            whole, _, _ = _read(f"{folder}/cgroup.procs").rpartition(b"\n")  # a number that was cut off is another's
-            found += map(int, whole.splitlines())
-    return found
+def _usage(version: int, cpu: str, memory: str | None) -> tuple[float | None, int | None]:
+    """Give CPU seconds and resident bytes of a cgroup; None for what it does not count."""
+    return cgroups.cpu_seconds(version, cpu), None if memory is None else cgroups.resident_bytes(version, memory)
 
 
 def _used_by(pids: list[int], procfs: str) -> tuple[float, int]:
@@ -194,33 +173,7 @@ def _used_by(pids: list[int], procfs: str) -> tuple[float, int]:
     ticks = pages = 0
     for pid in pids:
         with contextlib.suppress(OSError, ValueError, IndexError):
-            fields = _read(f"{procfs}/{pid}/stat").rpartition(b")")[2].split()
+            fields = cgroups.read(f"{procfs}/{pid}/stat").rpartition(b")")[2].split()
             ticks += sum(map(int, fields[11:15]))
             pages += int(fields[21])
     return ticks / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def _number(path: str) -> int | None:
-    with contextlib.suppress(OSError, ValueError):
-        return int(_read(path))
-    return None
-
-
-def _fields(path: str) -> dict[str, int]:
-    """Read a file of lines such as `usage_usec 123`; empty where it is not there."""
-    with contextlib.suppress(OSError, ValueError):
-        return {name.decode(): int(value) for name, value in (line.split() for line in _read(path).splitlines())}
-    return {}
-
-
-def _sum(fields: dict[str, int], *names: str) -> int | None:
-    found = [fields[name] for name in names if name in fields]
-    return sum(found) if found else None
-
-
-def _read(path: str) -> bytes:
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(file, _CHUNK)
-    finally:
-        os.close(file)

@@ -41,6 +41,7 @@ class Entry(NamedTuple):
 
 def prepare(spool: str) -> None:
     """Make the spool where it is not there. PermissionError for one that others than root may write; OSError."""
+    _check_way(spool, with_itself=False)  # before anything is made there
     for folder in (spool, os.path.join(spool, RUNS), os.path.join(spool, LIVE)):
         with contextlib.suppress(FileExistsError):
             os.mkdir(folder, 0o755)
@@ -54,9 +55,13 @@ def check(folder: str) -> None:
     """
     if not stat.S_ISDIR(os.stat(folder).st_mode):
         raise NotADirectoryError(f"{folder} is no directory, as the spool must be")
+    _check_way(folder, with_itself=True)
+
+
+def _check_way(folder: str, *, with_itself: bool) -> None:
     # Where links lead to, and where they lie: who can replace one leads us elsewhere.
     for path in (os.path.realpath(folder), os.path.abspath(folder)):
-        for above in _with_all_above(path):
+        for above in _with_all_above(path if with_itself else os.path.dirname(path)):
             status = os.stat(above)
             owners = {status.st_uid, os.lstat(above).st_uid}
             # In a folder with the sticky bit, as /tmp, nobody removes or renames what is another's.

@@ -11,13 +11,20 @@ if TYPE_CHECKING:
 
 
 class Replaced:
-    """Descriptors that stand for something else until the end of the `with` block."""
+    """Descriptors that stand for something else until the end of the `with` block.
+
+    Raises OSError where there are not enough of them: then all are as they were.
+    """
 
     def __init__(self, stand_in: int, numbers: Iterable[int]) -> None:
         self._saved: dict[int, int] = {}
-        for number in numbers:
-            self._saved[number] = os.dup(number)
-            os.dup2(stand_in, number)
+        try:
+            for number in numbers:
+                self._saved[number] = os.dup(number)
+                os.dup2(stand_in, number)
+        except OSError:
+            self.restore()
+            raise
 
     def restore(self) -> None:
         """Put the descriptors back as they were."""

@@ -74,8 +74,11 @@ class Keeper:
         """Start the command, serve it until it has ended and everything is on the screen, and end this process."""
         os.setsid()
         assert self._slave is not None  # noqa: S101  it is closed after the command has ended
-        fcntl.ioctl(self._slave, termios.TIOCSCTTY, 0)
-        wakeup, wakeup_writer = _wake_on_child()
+        try:
+            fcntl.ioctl(self._slave, termios.TIOCSCTTY, 0)
+            wakeup, wakeup_writer = _wake_on_child()
+        except OSError as error:
+            self._leave(f"failed {error.errno or errno.EAGAIN}")
         if listen:
             self._take_terminal()
         else:
@@ -286,6 +289,8 @@ class Keeper:
         self._orders = None
         self._keyboard = None
         self._take_note_away()
+        if not self._output:  # what the command has written already has the line ends of before
+            self._read_output()
         self._resume(foreground=True, listen=False)  # a read from the terminal waits for ever instead of stopping
 
     def _signal(self, number: int, *, to_group: bool) -> None:

@@ -71,6 +71,13 @@ class Relays:
         self._replaced.append(Replaced(stand_in, numbers))
         os.close(stand_in)
 
+    def give_up(self) -> None:
+        """Put the descriptors back: those that relay already find that nobody writes to them, and end."""
+        for replaced in self._replaced:
+            replaced.restore()
+        for control in self._processes.values():
+            os.close(control)
+
     def finish(self, taken: frozenset[int]) -> None:
         """Have the relays forward what is left and wait for them; a signal that would end a program ends the wait."""
         for replaced in self._replaced:
@@ -97,8 +104,12 @@ class Relays:
 def install(marks: int, sought: Sought) -> Relays:
     """Start a relay for each pipe among stdout and stderr. Raises OSError where no process or pipe can be made."""
     relays = Relays()
-    for numbers in pipes():
-        relays.start(numbers, marks, sought)
+    try:
+        for numbers in pipes():
+            relays.start(numbers, marks, sought)
+    except OSError:
+        relays.give_up()
+        raise
     return relays
 
 

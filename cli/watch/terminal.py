@@ -10,6 +10,7 @@ session, owns the command and moves the bytes. The two talk over two pipes of te
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import signal
@@ -18,6 +19,7 @@ import termios
 from typing import TYPE_CHECKING
 
 from greenrun.cli import signals
+from greenrun.cli.descriptors import tell_by_signal, tell_no_more
 from greenrun.cli.errors import CannotRun
 from greenrun.cli.outcome import Outcome
 from greenrun.cli.watch.descriptors import Replaced
@@ -50,7 +52,12 @@ def open_screen() -> Screen | None:
     if user is None:
         return None
     master, slave = os.openpty()
-    return Screen(user, master, slave)
+    try:
+        return Screen(user, master, slave)
+    except OSError:
+        os.close(master)
+        os.close(slave)
+        raise
 
 
 class Screen:
@@ -63,7 +70,7 @@ class Screen:
         self._listening = self._is_in_foreground()
         device = os.fstat(user).st_rdev
         numbers = [n for n in (0, 1, 2) if _is_terminal(n, device)]
-        self._keyboard = next((os.dup(n) for n in numbers if _is_open_for(n, os.O_RDONLY)), None)
+        self._keyboard: int | None = None
         # In a pipeline the keys that make signals are meant for all of it, so the terminal must go on to make them.
         self._alone = {0, 1} <= set(numbers)
         # A status line may only stand where nobody else prints: no neighbour in a pipeline, and no terminal without it.
@@ -73,7 +80,14 @@ class Screen:
             and os.environ.get("TERM", "dumb") != "dumb"
         )
         self._copy_settings()
-        self._replaced = Replaced(slave, numbers)
+        try:
+            self._keyboard = next((os.dup(n) for n in numbers if _is_open_for(n, os.O_RDONLY)), None)
+            self._replaced = Replaced(slave, numbers)
+        except OSError:
+            for descriptor in (self._user, self._keyboard):
+                if descriptor is not None:
+                    os.close(descriptor)
+            raise
         self._orders = -1
         self._reports = -1
         self._unread = b""
@@ -89,6 +103,8 @@ class Screen:
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         self._replaced.restore()
+        if self._reports >= 0:
+            tell_no_more(self._reports)
         for descriptor in (self._master, self._slave, self._user, self._keyboard, self._orders, self._reports):
             if descriptor is not None and descriptor >= 0:
                 os.close(descriptor)
@@ -99,7 +115,7 @@ class Screen:
             job.tell = self._tell
         orders, self._orders = os.pipe()
         self._reports, reports = os.pipe()
-        _tell_by_signal(self._reports)
+        tell_by_signal(self._reports)
         self._keeper_pid = os.fork()
         if self._keeper_pid == 0:
             try:
@@ -164,11 +180,16 @@ class Screen:
         return None
 
     def _keeper_is_gone(self) -> Outcome:
-        """Give the keeper's end, for greenrun to end like it: of the command only its daemon may still hear."""
+        """Give the keeper's end, for greenrun to end like it: of the command only its daemon may still hear.
+
+        Raises OSError where it ended by itself before there was a command.
+        """
         self._keeper_is_lost = True
         if self._keeper_status is None:
             with contextlib.suppress(ChildProcessError):
                 self._keeper_status = os.waitpid(self._keeper_pid, 0)[1]
+        if self._pid is None and self._keeper_status is not None and os.WIFEXITED(self._keeper_status):
+            raise ChildProcessError(errno.ECHILD, "the process behind the terminal came to nothing")
         return Outcome(signal.SIGHUP if self._keeper_status is None else self._keeper_status)
 
     # --- signals
@@ -258,13 +279,6 @@ class Screen:
             if not self._alone:  # others write to the user's terminal too, so it goes on to make the line ends
                 ours[_OUTPUT] &= ~termios.OPOST
             termios.tcsetattr(self._slave, termios.TCSANOW, ours)
-
-
-def _tell_by_signal(descriptor: int) -> None:
-    """Have SIGIO tell when there is something to read."""
-    fcntl.fcntl(descriptor, fcntl.F_SETOWN, os.getpid())
-    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
-    fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_ASYNC | os.O_NONBLOCK)
 
 
 def _is_terminal(number: int, device: int) -> bool:

@@ -7,6 +7,8 @@ from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from greenrun.reports import scopes
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -45,10 +47,10 @@ def points_for(lines: int) -> int:
 
 def labels(record: Record) -> dict[str, str]:
     """Give the devices' names by their ids; those of one name are numbered in their order."""
-    names = Counter(device["name"] for device in record["devices"])
+    names = Counter(device["name"] for device in scopes.devices_in(record))
     seen: Counter[str] = Counter()
     out: dict[str, str] = {}
-    for device in record["devices"]:
+    for device in scopes.devices_in(record):
         name = device["name"]
         seen[name] += 1
         out[device["id"]] = name if names[name] == 1 else f"{name} #{seen[name]}"
@@ -57,12 +59,14 @@ def labels(record: Record) -> dict[str, str]:
 
 def plotted(record: Record, series: Series | None) -> dict[str, Any]:
     """Give what the script draws of a run, as JSON."""
-    by_id = {device["id"]: device for device in record["devices"]}
+    by_id = {device["id"]: device for device in scopes.devices_in(record)}
     names = labels(record)
     out: dict[str, Any] = {
         "duration": record["duration_seconds"],
         "devices": [
-            _bar(device, names[device["id"]]) for device in record["devices"] if device["energy_joules"] is not None
+            _bar(device, names[device["id"]])
+            for device in scopes.devices_in(record)
+            if device["energy_joules"] is not None
         ],
         "epochs": marks(record),
         "predicted": {key: made for key in _AMOUNTS if (made := _predicted(record, key)) is not None},

@@ -6,7 +6,7 @@ import shlex
 import signal
 from typing import TYPE_CHECKING
 
-from greenrun.reports import equivalents, origin, units, words
+from greenrun.reports import equivalents, origin, scopes, units, words
 from greenrun.reports.page import plots
 from greenrun.reports.page.markup import Html, element, join
 
@@ -208,12 +208,12 @@ def _commas(*parts: str | bool | None) -> Iterator[str]:
 
 
 def _estimated(record: Record) -> str:
-    estimated = [device["method"] == "estimate" for device in record["devices"] if device["counted"]]
+    estimated = [device["method"] == "estimate" for device in scopes.devices_in(record) if device["counted"]]
     return "" if not any(estimated) else "estimated" if all(estimated) else "partly estimated"
 
 
 def _average_power(record: Record) -> str | None:
-    joules, seconds = record["energy_joules"]["total"], record["duration_seconds"]
+    joules, seconds = scopes.energy_of(record)["total"], record["duration_seconds"]
     return f"{units.power(joules / seconds)} on average" if joules is not None and seconds else None
 
 
@@ -226,7 +226,7 @@ def _warnings(record: Record) -> Html | None:
 
 def _figures(record: Record, series: Series | None, number: int) -> Html:
     """Give the places of the plots, each with what it shows in words, and the table beside those over time."""
-    total = record["energy_joules"]["total"]
+    total = scopes.energy_of(record)["total"]
     grams = record["co2e_grams"]
     out: list[Html] = []
     if series is not None:
@@ -252,9 +252,10 @@ def _figures(record: Record, series: Series | None, number: int) -> Html:
         half = " Each line through an end is a 95 % interval."
         out.append(_figure(number, "devices", "Energy by device", f"{units.energy(total)} in all.{half}"))
     job = plots.job_joules(record)
-    if job is not None and total is not None:
-        words = f"{units.energy(job, total)} of {units.energy(total)} are the job's; the rest is the node's."
-        out.append(_figure(number, "share", "The node's share", words))
+    node = record["energy_joules"]["total"]
+    if job is not None and node is not None:
+        told = f"{units.energy(job, node)} of {units.energy(node)} are the job's; the rest is the node's."
+        out.append(_figure(number, "share", "The node's share", told))
     return element("section", element("h3", "Over time and by device"), *out, class_="figures")
 
 
@@ -318,9 +319,9 @@ def _over_time(record: Record, series: Series) -> Html:
 
 
 def _devices(record: Record) -> Html | None:
-    total = record["energy_joules"]["total"]
+    total = scopes.energy_of(record)["total"]
     names = plots.labels(record)
-    if not record["devices"]:
+    if not scopes.devices_in(record):
         return None
     rows = [
         [
@@ -331,7 +332,7 @@ def _devices(record: Record) -> Html | None:
             _or_dash(device["uncertainty_percent"], lambda percent: f"±{units.percent(percent)}"),
             _part(device, total),
         ]
-        for device in record["devices"]
+        for device in scopes.devices_in(record)
     ]
     rows.append(
         [
@@ -349,7 +350,7 @@ def _devices(record: Record) -> Html | None:
 
 def _method(device: Device) -> str:
     trusted = words.METHODS[device["method"]] if device["trusted"] else words.MODELLED
-    beside = "" if device["counted"] else "beside the total, for it holds others"
+    beside = "" if device["counted"] else "beside the total"
     return "; ".join(filter(None, (trusted, beside, device["note"])))
 
 
@@ -439,7 +440,7 @@ def _origin(record: Record) -> Html:
         ("Epochs", _epochs(record)),
         ("Power usage effectiveness", f"{record['pue']:g}, {words.PUE_SOURCES[record['pue_source']]}"),
         ("Carbon intensity", origin.words(used).replace("+-", "±") or _UNKNOWN),
-        ("Scope", "the whole machine while it ran" if record["scope"] == "node" else record["scope"]),
+        ("Scope", _scope(record)),
         ("Suspended", _or_none(record["suspended_seconds"] or None, units.duration)),
         ("CPU time", _or_none(record["usage"]["cpu_seconds"], units.duration)),
         ("Largest process", _or_none(record["usage"]["max_rss_bytes"], lambda size: f"{size / 1e9:.3g} GB")),
@@ -473,12 +474,23 @@ def _epochs(record: Record) -> str | None:
     return f"{len(epochs)}, on average {units.duration(seconds)}{energy}"
 
 
+def _scope(record: Record) -> str:
+    """Say whose the figures are, and by what a job's part was told."""
+    share = record["share"]
+    if not scopes.is_of_job(record) or share is None:
+        return "the whole machine while it ran"
+    by = {"cpu": share["cpu"], "dram": share["dram"], "gpu": share["gpu"]}
+    told = [f"{words.KINDS[kind]} by {words.SHARED_BY[way]}" for kind, way in by.items() if way is not None]
+    split = "" if share["method"] == "split" else "; unsplit, for no idle floor is known"
+    return f"the job's part of the machine while it ran: {', '.join(told)}{split}"
+
+
 def _duration(record: Record) -> str:
     return _UNKNOWN if record["duration_seconds"] is None else units.duration(record["duration_seconds"])
 
 
 def _energy(record: Record) -> str:
-    joules = record["energy_joules"]["total"]
+    joules = scopes.energy_of(record)["total"]
     return _UNKNOWN if joules is None else units.energy(joules)
 
 

@@ -2,7 +2,7 @@
 
 It reads like a counter: its own cumulative microjoules, advanced at each reading by the stretch since the last one, at
 the power that belongs to the mean load of exactly that stretch. What was assumed stands in each device's note. All of
-the machine is told, not the job's part of it.
+the machine's processors are told, not the job's part of them; of the memory what may be used here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from greenrun.sampler import hardware
 from greenrun.sampler.model import BaseSource, Counter, Device, Finding, Machine, Opened
-from greenrun.sampler.usage import Usage, allowed_memory_bytes
+from greenrun.sampler.usage import Usage, allowed_memory_bytes, memory_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -66,7 +66,7 @@ class Estimate(BaseSource):
         if "cpu" in self._missing and not processor.threads:
             findings.append(_unreadable("CPUs", f"{machine.procfs}/cpuinfo"))
         elif "cpu" in self._missing:
-            device, curve = _cpu(processor)
+            device, curve = _cpu(processor, _hidden_cpus(machine, processor))
             devices.append(device)
             self._curves.append(curve)
         if "dram" in self._missing:
@@ -74,7 +74,8 @@ class Estimate(BaseSource):
             if size is None:
                 findings.append(_unreadable("memory", f"{machine.procfs}/meminfo"))
             else:
-                device, curve = _dram(size)
+                limited = size < (memory_bytes(machine.procfs) or {}).get("MemTotal", size)
+                device, curve = _dram(size, limited)
                 devices.append(device)
                 self._curves.append(curve)
         self._microjoules = [0.0] * len(devices)
@@ -106,11 +107,21 @@ def watts_at(curve: _Curve, load: float) -> float:
     return curve[-1][1]
 
 
-def _cpu(processor: hardware.Processor) -> tuple[Device, _Curve]:
+def _hidden_cpus(machine: Machine, processor: hardware.Processor) -> bool:
+    """Whether a container shows its own CPUs, and their load, in the place of the machine's."""
+    from greenrun.sampler import containers
+
+    every = containers.all_cpus(machine, processor)
+    return every is not None and processor.threads < every
+
+
+def _cpu(processor: hardware.Processor, hidden: bool) -> tuple[Device, _Curve]:
     """Choose between the package's design power (a whole machine) and watts per thread (a share of one)."""
     brand = processor.brand or "unnamed CPU"
-    # A virtual machine has some threads of packages that it shares; their design power says nothing of its part.
-    package_watts = None if processor.virtual else hardware.thermal_design_power_watts(processor.brand)
+    # A virtual machine has some threads of packages that it shares; their design power says nothing of its part. So has
+    # a container that sees no others.
+    share = processor.virtual or hidden
+    package_watts = None if share else hardware.thermal_design_power_watts(processor.brand)
     if package_watts is not None:
         curve: _Curve = tuple((load, share * package_watts * processor.sockets) for load, share in _TDP_CURVE)
         percent = _KNOWN_CPU_PERCENT
@@ -124,7 +135,7 @@ def _cpu(processor: hardware.Processor) -> tuple[Device, _Curve]:
         percent = _UNKNOWN_CPU_PERCENT if watts.stands_in else _KNOWN_CPU_PERCENT
         curve = ((0.0, watts.idle * processor.threads), (1.0, watts.full * processor.threads))
         whose = f"{core or 'unknown core'}, taken as {watts.stands_in}" if watts.stands_in else core
-        threads = "virtual CPUs" if processor.virtual else "hardware threads"
+        threads = "virtual CPUs" if processor.virtual else "this container's CPUs" if hidden else "hardware threads"
         note = (
             f"Estimated from the load and {watts.idle:g} W (idle) to {watts.full:g} W (full load) for each of "
             f"{processor.threads} {threads} ({whose}; shares of whole servers, by Cloud Carbon Footprint)."
@@ -133,12 +144,14 @@ def _cpu(processor: hardware.Processor) -> tuple[Device, _Curve]:
     return device, curve
 
 
-def _dram(size_bytes: int) -> tuple[Device, _Curve]:
+def _dram(size_bytes: int, limited: bool) -> tuple[Device, _Curve]:
     size_gib = size_bytes / 2**30
     watts = _DRAM_WATTS_PER_GIB * size_gib
     curve: _Curve = ((0.0, watts), (1.0, watts))
     note = f"Estimated from {size_gib:.1f} GiB that may be used here, at {_DRAM_WATTS_PER_GIB} W per GiB."
-    return _device("dram", f"memory ({size_gib:.1f} GiB)", _DRAM_PERCENT, curve, note), curve
+    device = _device("dram", f"memory ({size_gib:.1f} GiB)", _DRAM_PERCENT, curve, note)
+    # Of a limit nobody but the job's side has anything: no part of that is to be taken once more.
+    return device._replace(of_job=True) if limited else device, curve
 
 
 def _device(kind: Kind, name: str, percent: float, curve: _Curve, note: str) -> Device:

@@ -2,7 +2,8 @@
 
 Slow, because initialising takes up to seconds a GPU where the driver's persistence mode is off. It must be opened in
 the process that reads: NVML does not survive a fork. The handles stay open to the end, or the driver might unload
-in between and its counters begin again. No process lists are asked for: they hold the driver's lock for milliseconds.
+in between and its counters begin again. Lists of processes hold the driver's lock for milliseconds: they are asked for
+only where they tell whose a GPU is, and seldom (`greenrun.sampler.tenancy`).
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from greenrun.sampler import allocation
 from greenrun.sampler.model import BaseSource, Counter, Device, Finding, Machine, Opened, Power
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from greenrun.sampler.allocation import Allocation
-    from greenrun.sampler.model import Reading, Status
+    from greenrun.sampler.model import Reading, Status, Whose
+    from greenrun.sampler.sources.nvmljobs import Watch, Watched
+    from greenrun.sampler.visible import Card, Choice
 
 # Half-width in per cent. NVIDIA states +-5 %, and measurements of more than 70 boards find steady power off by -5.5 %
 # (A100) to +0.5 % (P100): Yang et al. 2023, arXiv:2312.02741. The driver's energy counter integrates the same sensor,
@@ -34,6 +37,7 @@ _POLL_SECONDS = 0.1
 _UTILISATION_SECONDS = 1.0
 # NVML_FI_DEV_POWER_INSTANT, by number: older modules lack the name. Unlike PowerUsage it is no one-second average.
 _POWER_INSTANT = 186
+_OF_GPU, _OF_MODULE = 0, 1  # NVML_POWER_SCOPE_GPU, NVML_POWER_SCOPE_MODULE
 
 _NVIDIA = "0x10de"
 _DISPLAY_CLASS = "0x03"  # VGA and 3D controllers; a board's audio and USB functions are other classes
@@ -47,6 +51,8 @@ class _Gpu:
         self.handle = handle
         self.minor = minor
         self.measure = measure
+        self.note = device.note  # without what is said of whose it is
+        self.watched: Watched | None = None
         self.lost = False
         self.warned = False
 
@@ -62,12 +68,14 @@ class Nvml(BaseSource):
         self._addresses = addresses
         self._nvml: Any = None  # the module pynvml, once NVML is initialised
         self._gpus: list[_Gpu] = []
+        self._in_order = True  # whether all GPUs that may be opened were
+        self._watch: Watch | None = None
         self._utilisation: tuple[float | None, ...] = ()
         self._utilisation_t = float("-inf")
 
     def open(self, machine: Machine) -> Opened:
         """Initialise NVML and open every GPU that is awake; those asleep are left to `Opened.later`."""
-        cards = dict(_cards(machine.sysfs))
+        cards = everywhere = dict(_cards(machine.sysfs))
         if self._addresses is not None:
             cards = {address: asleep for address, asleep in cards.items() if address in self._addresses}
         asleep = frozenset(address for address, is_asleep in cards.items() if is_asleep)
@@ -84,6 +92,9 @@ class Nvml(BaseSource):
         findings += self._open_gpus(awake if asleep or self._addresses is not None else None)
         if machine.allocation is not None:
             findings = self._share_out(machine.allocation, findings, all_there=not asleep and self._addresses is None)
+        if machine.visible is not None:
+            by_address = everywhere if asleep or self._addresses is not None else None
+            self._choose(machine, machine.visible, self._all_cards(by_address))
         polled = any(gpu.device.method == "power" for gpu in self._gpus)
         self.poll_seconds: float | None = _POLL_SECONDS if polled else None
         return Opened(tuple(gpu.device for gpu in self._gpus), tuple(findings), later)
@@ -100,9 +111,18 @@ class Nvml(BaseSource):
             self._utilisation = tuple(self._utilisation_of(gpu) for gpu in self._gpus)
         return self._utilisation
 
+    def shares(self, job: int, seconds: float) -> Sequence[float | None]:
+        """Give the job's part in the use of each GPU that is looked at for it; ask about once a second."""
+        return () if self._watch is None else self._watch.shares(job, seconds, self.utilisation())
+
+    def whose(self, *, over: bool = False) -> Sequence[Whose]:
+        """Hand over of which GPUs something else is known than before."""
+        return () if self._watch is None else self._watch.whose(over=over)
+
     def close(self) -> None:
         """Let go of the handles and of NVML."""
         self._gpus = []
+        self._watch = None
         if self._nvml:
             with contextlib.suppress(self._nvml.NVMLError):  # then there is nothing left to let go of
                 self._nvml.nvmlShutdown()
@@ -148,6 +168,7 @@ class Nvml(BaseSource):
             try:
                 gpu = self._open_gpu(get(key))
             except nvml.NVMLError as error:
+                self._in_order &= error.value == nvml.NVML_ERROR_NO_PERMISSION  # CUDA does not count those either
                 yield _refused(nvml, error, subject, True)
                 continue
             if gpu is None:
@@ -168,6 +189,10 @@ class Nvml(BaseSource):
                     continue
                 raise
             counter = isinstance(reading, Counter)
+            of_module = self._is_of_module(handle)
+            note = "" if counter else f"This GPU has no energy counter; its power is read every {_POLL_SECONDS} s."
+            if of_module:
+                note = f"The figure is of the whole module, with the CPU on it. {note}".strip()
             device = Device(
                 id=f"nvml:{uuid}",
                 kind="gpu",
@@ -176,10 +201,21 @@ class Nvml(BaseSource):
                 method="counter" if counter else "power",
                 uncertainty_percent=_UNCERTAINTY_PERCENT,
                 max_watts=_MAX_WATTS,
-                note="" if counter else f"This GPU has no energy counter; its power is read every {_POLL_SECONDS} s.",
+                covers=(f"gpu/{uuid}", *(f"{part}/#{uuid}" for part in ("cpu", "sysio", "dram"))) if of_module else (),
+                note=note,
             )
             return _Gpu(device, handle, self._minor(handle), measure)
         return None
+
+    def _is_of_module(self, handle: Any) -> bool:
+        """Whether the driver tells the power of a module of CPU and GPU, not that of the GPU on it (Grace-Hopper)."""
+        nvml = self._nvml
+        try:
+            fields = [(_POWER_INSTANT, _OF_GPU), (_POWER_INSTANT, _OF_MODULE)]
+            of_gpu, of_module = nvml.nvmlDeviceGetFieldValues(handle, fields)
+        except nvml.NVMLError:
+            return False
+        return bool(of_gpu.nvmlReturn) and not of_module.nvmlReturn
 
     def _minor(self, handle: Any) -> int | None:
         """Give the number in the name of the GPU's device file, by which schedulers know it."""
@@ -195,7 +231,7 @@ class Nvml(BaseSource):
             allocated = allocated._replace(number=None)
         for gpu, of_job in zip(self._gpus, allocation.is_of_job(allocated, minors), strict=True):
             counted = of_job is not False or allocated.whole_node
-            note = f"{gpu.device.note} {_whose(allocated.of, of_job)}".strip()
+            note = f"{gpu.note} {_whose(allocated.of, of_job)}".strip()
             gpu.device = gpu.device._replace(of_job=of_job, counted=counted, note=note)
         if not all_there:
             return findings
@@ -210,6 +246,58 @@ class Nvml(BaseSource):
             else finding
             for finding in findings
         ]
+
+    def _all_cards(self, addresses: dict[str, bool] | None) -> list[Card]:
+        """Give all GPUs that may be opened, in the order of the bus; `addresses` where some of them are asleep."""
+        from greenrun.sampler.sources.nvmljobs import slices
+        from greenrun.sampler.visible import Card
+
+        nvml = self._nvml
+        get = nvml.nvmlDeviceGetHandleByIndex if addresses is None else nvml.nvmlDeviceGetHandleByPciBusId
+        found: list[tuple[str, Card]] = []
+        for key in self._keys(addresses):
+            if addresses is not None and addresses[str(key)]:
+                found.append((_bus_place(str(key)), Card("", "")))
+                continue
+            try:
+                handle = get(key)
+                place = _bus_place(_text(nvml.nvmlDeviceGetPciInfo(handle).busId))
+                uuid, name = _text(nvml.nvmlDeviceGetUUID(handle)), _text(nvml.nvmlDeviceGetName(handle))
+            except nvml.NVMLError:
+                continue  # told where it was to be opened
+            found.append((place, Card(uuid, name, slices(nvml, handle))))
+        return [card for _, card in sorted(found, key=lambda pair: pair[0])]
+
+    def _keys(self, addresses: dict[str, bool] | None) -> Sequence[int | str]:
+        if addresses is not None:
+            return sorted(addresses)
+        try:
+            return range(self._nvml.nvmlDeviceGetCount())
+        except self._nvml.NVMLError:
+            return ()
+
+    def _choose(self, machine: Machine, variables: Mapping[str, str], cards: list[Card]) -> None:
+        """Mark the GPUs that the job's variables give to it, and look at those of which they do not tell enough."""
+        from greenrun.sampler import visible
+        from greenrun.sampler.sources.nvmljobs import Watch, Watched
+
+        choices = visible.choose(variables, cards, in_order=self._in_order)
+        chosen = dict(zip((card.uuid for card in cards), choices, strict=True)) if choices else {}
+        if _contradict([gpu.device for gpu in self._gpus], chosen):
+            chosen = {}
+        slices = {card.uuid: card.slices for card in cards}
+        for gpu in self._gpus:
+            uuid = _uuid(gpu.device)
+            by_scheduler = gpu.device.of_job
+            if uuid in chosen:
+                gpu.device = _chosen(gpu.device, chosen[uuid], gpu.note)
+            # What a scheduler gave is the job's alone, and so is a part of a GPU.
+            if gpu.device.job_part is None and by_scheduler is None and gpu.device.of_job is not False:
+                given = bool(gpu.device.of_job)
+                gpu.watched = Watched(gpu.device, gpu.note, gpu.handle, slices.get(uuid), given=given)
+        watched = [gpu.watched for gpu in self._gpus]
+        if any(watched):
+            self._watch = Watch(self._nvml, machine, watched)
 
     def _energy(self, handle: Any) -> Counter:
         before = time.monotonic()
@@ -235,6 +323,8 @@ class Nvml(BaseSource):
         except nvml.NVMLError as error:
             if error.value == nvml.NVML_ERROR_GPU_IS_LOST:
                 gpu.lost = True
+                if gpu.watched is not None:
+                    gpu.watched.lost = True
                 self._warnings.append((gpu.device.id, f"{gpu.device.name} was lost: it no longer answers the driver."))
             elif not gpu.warned:
                 gpu.warned = True
@@ -249,6 +339,33 @@ class Nvml(BaseSource):
         except self._nvml.NVMLError:
             return None  # the energy's own reading warns of what is wrong with the GPU
         return percent / 100
+
+
+def _uuid(device: Device) -> str:
+    return device.id.partition(":")[2]
+
+
+def _contradict(devices: Sequence[Device], chosen: Mapping[str, Choice]) -> bool:
+    """Tell whether the variables choose other GPUs than the scheduler gave: then they count otherwise than we do."""
+    given = [chosen[_uuid(device)].part for device in devices if device.of_job and _uuid(device) in chosen]
+    return bool(given) and not any(part != 0.0 for part in given) and any(one.part != 0.0 for one in chosen.values())
+
+
+def _chosen(device: Device, choice: Choice, note: str) -> Device:
+    """Give the device as the job's variables choose it, of what its scheduler gave."""
+    if device.of_job is False or (device.of_job and choice.part is None):
+        return device
+    whole = choice.part in {0.0, 1.0}
+    return device._replace(
+        of_job=bool(choice.part) if whole else None,
+        job_part=None if whole else choice.part,
+        note=f"{note} {choice.note}".strip(),
+    )
+
+
+def _bus_place(address: str) -> str:
+    """Give a PCI address as text that sorts as the bus does: the driver writes longer ones than the kernel."""
+    return address.lower().rjust(16, "0")
 
 
 def _whose(of: str, of_job: bool | None) -> str:

@@ -53,7 +53,7 @@ _UDEV_RULE = (
     'SUBSYSTEM=="powercap", ACTION=="add", KERNEL=="intel-rapl:*", '
     'RUN+="/bin/chgrp power /sys%p/energy_uj", RUN+="/bin/chmod g+r /sys%p/energy_uj"'
 )
-_FORBIDDEN_REMEDY = (
+FORBIDDEN_REMEDY = (
     "Run as root once: groupadd -f power && usermod -aG power USER, "
     f"write the line {_UDEV_RULE} to /etc/udev/rules.d/70-rapl.rules, "
     "then udevadm control --reload && udevadm trigger --action=add --subsystem-match=powercap, and log in again. "
@@ -108,10 +108,10 @@ class Rapl(BaseSource):
             label = entry
             try:
                 label = _label(root, entry)
-                device = _device(label, _span_microjoules(f"{root}/{entry}"), processor)
-                if device is None:
+                found = device(label, _span_microjoules(f"{root}/{entry}"), processor)
+                if found is None:
                     continue
-                zone = _Zone(device, f"{root}/{entry}/energy_uj")
+                zone = _Zone(found, f"{root}/{entry}/energy_uj")
                 zone.read()
                 self._zones.append(zone)
             except OSError as error:
@@ -196,6 +196,16 @@ def _label(root: str, entry: str) -> str:
     return f"{_label(root, above)}/{name}" if ":" in above else name
 
 
+def span_microjoules(sysfs: str, label: str) -> int | None:
+    """Give the largest value that the counter of the zone with this label shows, None where that cannot be read."""
+    root = f"{sysfs}/class/powercap"
+    try:
+        zone = next((entry for entry in _entries(root) if _label(root, entry) == label), None)
+    except OSError:
+        return None
+    return None if zone is None else _span_microjoules(f"{root}/{zone}")
+
+
 def _span_microjoules(zone: str) -> int | None:
     try:
         with open(f"{zone}/max_energy_range_uj", encoding="ascii") as file:
@@ -204,8 +214,12 @@ def _span_microjoules(zone: str) -> int | None:
         return None
 
 
-def _device(label: str, span: int | None, processor: Processor) -> Device | None:
-    """Describe a zone that is worth reading, None for one that lies inside another."""
+def device(label: str, span: int | None, processor: Processor) -> Device | None:
+    """Describe a zone that is worth reading, None for one that lies inside another.
+
+    `label` is its name below that of the zone above it: "package-0", "package-1-die-0", "package-0/dram", "psys".
+    `span` is the largest value that the counter shows, None where it does not wrap.
+    """
     package, _, domain = label.partition("/")
     kind: Kind
     if domain == "dram":
@@ -257,7 +271,7 @@ def _absent(root: str, processor: Processor) -> Finding:
 
 def _failure(error: OSError, zone: str) -> tuple[Status, str]:
     if error.errno in {errno.EACCES, errno.EPERM}:
-        return "forbidden", _FORBIDDEN_REMEDY
+        return "forbidden", FORBIDDEN_REMEDY
     if error.errno == errno.ENOENT and os.path.islink(zone) and not os.path.exists(zone):
         return "absent", _MASKED_REMEDY
     return "broken", ""

@@ -22,13 +22,17 @@ if TYPE_CHECKING:
 class StandIn(BaseSource):
     """The agent at the socket `agent`, and an estimate of the missing kinds of which it has no counter.
 
-    `forbidden` is what the meters found and may not read: handed on, unless the agent tells it.
+    `forbidden` is what the meters found and may not read: handed on, unless the agent tells it. The kinds `within` the
+    figure of the whole machine are estimated only where the agent tells others: then that figure does not count.
     """
 
-    def __init__(self, missing: Collection[Kind], agent: str, forbidden: Sequence[Finding]) -> None:
+    def __init__(
+        self, missing: Collection[Kind], agent: str, forbidden: Sequence[Finding], within: Collection[Kind] = ()
+    ) -> None:
         super().__init__(name="stand-in", slow=_is_socket(agent))
         self.poll_seconds: float | None = None
         self._missing = missing
+        self._within = frozenset(within)
         self._forbidden = tuple(forbidden)
         self._parts: list[Source] = []
 
@@ -40,14 +44,15 @@ class StandIn(BaseSource):
         findings = self._forbidden
         if self.slow:
             agent = Agent(self._missing)
-            told = agent.open(machine)
-            devices = told.devices
-            findings = told.findings if told.devices else self._forbidden + told.findings
-            self._keep(agent, told)
+            opened = agent.open(machine)
+            devices = opened.devices
+            findings = opened.findings if opened.devices else self._forbidden + opened.findings
+            self._keep(agent, opened)
         elif machine.agent:
             sentence = f"No agent tells the counters of this machine: there is no socket at {machine.agent}."
             findings += (Finding("agent", "agent", "absent", sentence),)
-        estimate = Estimate(frozenset(self._missing) - {device.kind for device in devices if device.counted})
+        told = {device.kind for device in devices if device.counted}
+        estimate = Estimate(frozenset(self._missing) - (told or self._within))
         estimated = estimate.open(machine)
         self._keep(estimate, estimated)
         return Opened(devices + estimated.devices, findings + estimated.findings)

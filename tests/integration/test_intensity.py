@@ -226,7 +226,7 @@ def asking(greenrun: Greenrun) -> int:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         for daemon, name in greenrun.processes().items():
-            if name == "greenrun-daemon":
+            if name in ("greenrun-daemon", "greenrun-token"):  # the second where there is a token
                 with contextlib.suppress(OSError), open(f"/proc/{daemon}/task/{daemon}/children") as file:
                     if children := file.read().split():
                         return int(children[0])

@@ -105,16 +105,6 @@ def test_verbs_as_programs(greenrun: Greenrun) -> None:
         assert greenrun(*words, "--json", env=path).stdout == "program --json\n", words
 
 
-@pytest.mark.parametrize("verb", ["calibrate"])
-def test_verbs_that_are_not_built_yet(greenrun: Greenrun, verb: str) -> None:
-    """A reserved verb says that it is not built yet and how to run a program of that name."""
-    result = greenrun(verb)
-    assert result.returncode == 125
-    assert result.stdout == ""
-    assert f"greenrun -- {verb}" in result.stderr
-    assert result.stderr.count("\n") == 1
-
-
 @pytest.mark.parametrize(
     ("name", "code"), [("no-such-program", 127), ("", 127), ("./no/such", 127), ("/", 126), ("./plain", 126)]
 )

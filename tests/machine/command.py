@@ -40,6 +40,7 @@ class Greenrun:
         environment |= {"TMPDIR": self.temporary, _MARK: self._mark}
         # No test may ask a real service: offline unless it says otherwise, and then where nobody listens.
         environment |= {"GREENRUN_AGENT": "/nowhere/agent.sock"}  # this machine may have one
+        environment |= {"GREENRUN_FLOOR": "/nowhere/floor.json"}  # as well
         environment |= {"GREENRUN_OFFLINE": "1", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
         environment |= {f"GREENRUN_{service}_URL": _NOBODY for service in _SERVICES}
         for name, value in (changes or {}).items():
@@ -74,6 +75,15 @@ class Greenrun:
         return dict(self._processes())
 
     def _processes(self) -> Iterator[tuple[int, str]]:
+        for pid, name, arguments in self._marked():
+            if name.startswith("greenrun") or ENTRY.encode() in arguments:
+                yield pid, name
+
+    def marked(self) -> dict[int, str]:
+        """Give all living processes that descend from what this object started, commands too: id to name."""
+        return {pid: name for pid, name, _ in self._marked()}
+
+    def _marked(self) -> Iterator[tuple[int, str, list[bytes]]]:
         mark = f"{_MARK}={self._mark}".encode()
         for entry in os.listdir("/proc"):
             if not entry.isdigit():
@@ -86,8 +96,8 @@ class Greenrun:
                 living = _read(entry, "stat").rpartition(b") ")[2][:1] not in b"ZX"
             except OSError:
                 continue  # it has gone meanwhile, or it is not ours to look at
-            if living and (name.startswith("greenrun") or ENTRY.encode() in arguments):
-                yield int(entry), name
+            if living:
+                yield int(entry), name, arguments
 
     def leftovers(self, seconds: float = 3.0) -> list[str]:
         """Give what greenrun left behind, in words: processes that outlive `seconds`, temporary files, sockets."""

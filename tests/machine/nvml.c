@@ -5,8 +5,13 @@
  * them. The file that SIMULATED_NVML names is read at nvmlInit:
  *   epoch NANOSECONDS, driver VERSION, init_seconds S, init_error CODE, woken PATH, then for each GPU
  *   gpu, name TEXT, uuid TEXT, pci TEXT, status PATH, counter 0|1, counter_period S, initial MILLIJOULES, reset_at T,
- *   meter 0|1, instant 0|1, power_period S, average S, limit WATTS, utilisation PERCENT, lost_at T, error CODE,
- *   minor N (below 0: not told) and "power ..." lines of the profile (profile.h).
+ *   meter 0|1, instant 0|1, power_period S, average S, limit WATTS, utilisation PERCENT, lost_at T CODE, error CODE,
+ *   minor N (below 0: not told) and "power ..." lines of the profile (profile.h);
+ *   processes PATH, lists 0|1 (whether it tells them), uses 0|1 (and what each of them used), mig 0|1, most_slices N and
+ *   for each part "slice UUID GPU_INSTANCE COMPUTE_INSTANCE GPU_SLICES COMPUTE_SLICES".
+ * The file of a GPU's processes is read at each question, for they come and go: "PID PERCENT", in MIG mode with the two
+ * instances behind it; those that do not live are passed over. Before the GPUs, calls PATH: where to note each list
+ * ("list UUID") and each question about use ("use UUID").
  * Where SIMULATED_NVML_DEVICES is the beginning of a path, GPU N is refused to whoever may not open that path with N
  * behind it, as where a cgroup shuts /dev/nvidiaN; that there is no driver behind it does not matter.
  */
@@ -15,6 +20,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -37,11 +43,16 @@ enum {
 };
 enum { FIELD_POWER_AVERAGE = 185, FIELD_POWER_INSTANT = 186, VALUE_UNSIGNED_INT = 1 };
 
-#define MOST_GPUS 16
+#define MOST_GPUS 64
+
+#define MOST_SLICES 7
+#define MOST_PROCESSES 64
 
 typedef struct gpu {
-    char name[64], uuid[64], pci[32], status[PATH_MAX];
-    int counter, power, instant, error, minor;
+    char name[64], uuid[64], pci[32], status[PATH_MAX], processes[PATH_MAX];
+    int counter, power, instant, error, lost_error, minor, lists, uses, mig, is_slice;
+    unsigned most_slices, slice_count, gpu_instance, compute_instance, gpu_slices, compute_slices;
+    struct gpu *whole;
     unsigned limit_watts, utilisation_percent;
     unsigned long long initial_millijoules;
     double counter_period, power_period, average, reset_at, lost_at;
@@ -59,6 +70,27 @@ typedef struct {
 } nvmlUtilization_t;
 
 typedef struct {
+    unsigned pid;
+    unsigned long long memory;
+    unsigned gpu_instance, compute_instance;
+} nvmlProcessInfo_t;
+
+typedef struct {
+    unsigned pid;
+    unsigned long long time;
+    unsigned sm, memory, encoder, decoder;
+} nvmlProcessUtilizationSample_t;
+
+typedef struct {
+    unsigned multiprocessors, copiers, decoders, encoders, jpegs, flows, gpu_slices, compute_slices;
+    unsigned long long megabytes;
+} nvmlDeviceAttributes_t;
+
+typedef struct {
+    unsigned long long total, free, used;
+} nvmlMemory_t;
+
+typedef struct {
     unsigned fieldId, scopeId;
     long long timestamp, latencyUsec;
     int valueType;
@@ -71,16 +103,33 @@ typedef struct {
 } nvmlFieldValue_t;
 
 static struct gpu gpus[MOST_GPUS];
+static struct gpu slices[MOST_GPUS][MOST_SLICES];
 static unsigned gpu_count;
-static char driver[64], woken_path[PATH_MAX];
+static char driver[64], woken_path[PATH_MAX], calls_path[PATH_MAX];
 static int64_t epoch_nanoseconds;
 static double init_seconds;
 static int init_error, users;
 static pid_t owner;
 
+static int read_slice(struct gpu *gpu, const char *line)
+{
+    struct gpu *part = &slices[gpu - gpus][gpu->slice_count];
+    if (gpu->slice_count == MOST_SLICES
+        || sscanf(line, "slice %63s %u %u %u %u", part->uuid, &part->gpu_instance, &part->compute_instance,
+                  &part->gpu_slices, &part->compute_slices) != 5)
+        return 0;
+    part->is_slice = 1;
+    part->whole = gpu;
+    gpu->slice_count++;
+    return 1;
+}
+
 static int read_line(struct gpu *gpu, const char *line)
 {
-    return sscanf(line, "name %63[^\n]", gpu->name) == 1 || sscanf(line, "uuid %63s", gpu->uuid) == 1
+    return read_slice(gpu, line) || sscanf(line, "processes %4095[^\n]", gpu->processes) == 1
+           || sscanf(line, "lists %d", &gpu->lists) == 1 || sscanf(line, "uses %d", &gpu->uses) == 1
+           || sscanf(line, "mig %d", &gpu->mig) == 1 || sscanf(line, "most_slices %u", &gpu->most_slices) == 1
+           || sscanf(line, "name %63[^\n]", gpu->name) == 1 || sscanf(line, "uuid %63s", gpu->uuid) == 1
            || sscanf(line, "pci %31s", gpu->pci) == 1 || sscanf(line, "status %4095[^\n]", gpu->status) == 1
            || sscanf(line, "counter %d", &gpu->counter) == 1
            || sscanf(line, "counter_period %lf", &gpu->counter_period) == 1
@@ -90,7 +139,7 @@ static int read_line(struct gpu *gpu, const char *line)
            || sscanf(line, "power_period %lf", &gpu->power_period) == 1
            || sscanf(line, "average %lf", &gpu->average) == 1 || sscanf(line, "limit %u", &gpu->limit_watts) == 1
            || sscanf(line, "utilisation %u", &gpu->utilisation_percent) == 1
-           || sscanf(line, "minor %d", &gpu->minor) == 1 || sscanf(line, "lost_at %lf", &gpu->lost_at) == 1 || sscanf(line, "error %d", &gpu->error) == 1
+           || sscanf(line, "minor %d", &gpu->minor) == 1 || sscanf(line, "lost_at %lf %d", &gpu->lost_at, &gpu->lost_error) == 2 || sscanf(line, "error %d", &gpu->error) == 1
            || profile_add(&gpu->profile, line);
 }
 
@@ -102,6 +151,7 @@ static int read_configuration(void)
     int right = file != NULL;
     gpu_count = 0;
     memset(gpus, 0, sizeof gpus);
+    memset(slices, 0, sizeof slices);
     while (right && fgets(line, sizeof line, file)) {
         line[strcspn(line, "\n")] = 0;
         if (!strcmp(line, "gpu") && gpu_count < MOST_GPUS)
@@ -113,7 +163,8 @@ static int read_configuration(void)
                     || sscanf(line, "driver %63s", driver) == 1
                     || sscanf(line, "init_seconds %lf", &init_seconds) == 1
                     || sscanf(line, "init_error %d", &init_error) == 1
-                    || sscanf(line, "woken %4095[^\n]", woken_path) == 1;
+                    || sscanf(line, "woken %4095[^\n]", woken_path) == 1
+                    || sscanf(line, "calls %4095[^\n]", calls_path) == 1;
     }
     if (!right)
         fprintf(stderr, "simulated NVML: cannot read %s, at: %s\n", path ? path : "SIMULATED_NVML", file ? line : "its start");
@@ -140,9 +191,11 @@ static nvmlReturn_t reachable(nvmlDevice_t gpu)
     nvmlReturn_t status = ready();
     if (status)
         return status;
+    if (gpu->is_slice)
+        gpu = gpu->whole;
     if (gpu->error)
         return gpu->error;
-    return now() >= gpu->lost_at ? GPU_IS_LOST : SUCCESS;
+    return now() >= gpu->lost_at ? gpu->lost_error : SUCCESS;
 }
 
 static double watts(nvmlDevice_t gpu, double window)
@@ -350,7 +403,9 @@ nvmlReturn_t nvmlDeviceGetFieldValues(nvmlDevice_t device, int count, nvmlFieldV
     nvmlReturn_t status = reachable(device);
     for (int i = 0; !status && i < count; i++) {
         int average = values[i].fieldId == FIELD_POWER_AVERAGE;
-        if (!device->instant || !(average || values[i].fieldId == FIELD_POWER_INSTANT)) {
+        /* instant 2: the figures are of the module, CPU and GPU, and of nothing less */
+        int in_scope = device->instant == 1 + (int)values[i].scopeId;
+        if (!in_scope || !(average || values[i].fieldId == FIELD_POWER_INSTANT)) {
             values[i].nvmlReturn = NOT_SUPPORTED;
             continue;
         }
@@ -365,7 +420,7 @@ nvmlReturn_t nvmlDeviceGetUtilizationRates(nvmlDevice_t device, nvmlUtilization_
 {
     utilisation->gpu = device->utilisation_percent;
     utilisation->memory = device->utilisation_percent / 2;
-    return reachable(device);
+    return device->mig > 0 ? NOT_SUPPORTED : reachable(device);
 }
 
 nvmlReturn_t nvmlDeviceGetEnforcedPowerLimit(nvmlDevice_t device, unsigned *milliwatts)
@@ -381,14 +436,141 @@ nvmlReturn_t nvmlDeviceGetPowerManagementLimit(nvmlDevice_t device, unsigned *mi
 
 nvmlReturn_t nvmlDeviceGetMigMode(nvmlDevice_t device, unsigned *current, unsigned *pending)
 {
-    (void)current, (void)pending;
     nvmlReturn_t status = reachable(device);
-    return status ? status : NOT_SUPPORTED;
+    *current = *pending = device->mig > 0;
+    return status || device->mig >= 0 ? status : NOT_SUPPORTED;
 }
 
-nvmlReturn_t nvmlDeviceGetComputeRunningProcesses_v3(nvmlDevice_t device, unsigned *count, void *processes)
+nvmlReturn_t nvmlDeviceGetMaxMigDeviceCount(nvmlDevice_t device, unsigned *count)
+{
+    *count = device->most_slices;
+    return reachable(device);
+}
+
+nvmlReturn_t nvmlDeviceGetMigDeviceHandleByIndex(nvmlDevice_t device, unsigned index, nvmlDevice_t *slice)
+{
+    nvmlReturn_t status = reachable(device);
+    if (status)
+        return status;
+    if (index >= device->most_slices)
+        return INVALID_ARGUMENT;
+    *slice = &slices[device - gpus][index];
+    return index < device->slice_count ? SUCCESS : NOT_FOUND;
+}
+
+nvmlReturn_t nvmlDeviceGetAttributes_v2(nvmlDevice_t device, nvmlDeviceAttributes_t *attributes)
+{
+    *attributes = (nvmlDeviceAttributes_t){.gpu_slices = device->gpu_slices, .compute_slices = device->compute_slices};
+    return device->is_slice ? reachable(device) : NOT_SUPPORTED;
+}
+
+nvmlReturn_t nvmlDeviceGetGpuInstanceId(nvmlDevice_t device, unsigned *id)
+{
+    *id = device->gpu_instance;
+    return device->is_slice ? reachable(device) : NOT_SUPPORTED;
+}
+
+nvmlReturn_t nvmlDeviceGetComputeInstanceId(nvmlDevice_t device, unsigned *id)
+{
+    *id = device->compute_instance;
+    return device->is_slice ? reachable(device) : NOT_SUPPORTED;
+}
+
+static void note_call(const char *what, nvmlDevice_t device)
+{
+    FILE *file = *calls_path ? fopen(calls_path, "a") : NULL;
+    if (file) {
+        fprintf(file, "%s %s\n", what, device->uuid);
+        fclose(file);
+    }
+}
+
+/* Read who lives on a GPU, and the per cent of the time in which something of theirs runs. */
+static unsigned read_processes(nvmlDevice_t device, nvmlProcessInfo_t *found, unsigned *percents)
+{
+    char line[128];
+    unsigned count = 0;
+    FILE *file = fopen(device->processes, "r");
+    while (file && count < MOST_PROCESSES && fgets(line, sizeof line, file)) {
+        nvmlProcessInfo_t process = {.gpu_instance = UINT_MAX, .compute_instance = UINT_MAX};
+        if (sscanf(line, "%u %u %u %u", &process.pid, &percents[count], &process.gpu_instance,
+                   &process.compute_instance) >= 2
+            && (!kill(process.pid, 0) || errno == EPERM))
+            found[count++] = process;
+    }
+    if (file)
+        fclose(file);
+    return count;
+}
+
+nvmlReturn_t nvmlDeviceGetComputeRunningProcesses_v3(nvmlDevice_t device, unsigned *count, nvmlProcessInfo_t *processes)
+{
+    nvmlProcessInfo_t found[MOST_PROCESSES];
+    unsigned percents[MOST_PROCESSES], room = *count;
+    nvmlReturn_t status = reachable(device);
+    if (status || !device->lists)
+        return status ? status : NOT_SUPPORTED;
+    if (!processes)
+        note_call("list", device);
+    *count = read_processes(device, found, percents);
+    if (*count > room || (*count && !processes))
+        return INSUFFICIENT_SIZE;
+    if (processes)
+        memcpy(processes, found, *count * sizeof *found);
+    return SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetGraphicsRunningProcesses_v3(nvmlDevice_t device, unsigned *count, nvmlProcessInfo_t *processes)
 {
     (void)processes;
     *count = 0;
+    return reachable(device);
+}
+
+/* Like the driver it tells something new six times a second, and says "not found" in between. */
+nvmlReturn_t nvmlDeviceGetProcessUtilization(nvmlDevice_t device, nvmlProcessUtilizationSample_t *samples,
+                                             unsigned *count, unsigned long long since)
+{
+    nvmlProcessInfo_t found[MOST_PROCESSES];
+    unsigned percents[MOST_PROCESSES], room = *count, used = 0;
+    struct timespec clock;
+    nvmlReturn_t status = reachable(device);
+    if (status || !device->uses || device->mig > 0)
+        return status ? status : NOT_SUPPORTED;
+    if (!samples)
+        note_call("use", device);
+    clock_gettime(CLOCK_REALTIME, &clock);
+    unsigned long long microseconds = (clock.tv_sec * 6ULL + clock.tv_nsec * 6ULL / 1000000000) * 1000000 / 6;
+    unsigned living = microseconds > since ? read_processes(device, found, percents) : 0;
+    for (unsigned i = 0; i < living; i++)
+        if (percents[i]) {
+            if (samples && used < room)
+                samples[used] = (nvmlProcessUtilizationSample_t){found[i].pid, microseconds, percents[i], 0, 0, 0};
+            used++;
+        }
+    *count = used;
+    if (!used)
+        return NOT_FOUND;
+    return samples && used <= room ? SUCCESS : INSUFFICIENT_SIZE;
+}
+
+/* What follows is what other tools cannot do without when they look at a GPU. */
+
+nvmlReturn_t nvmlDeviceGetMemoryInfo(nvmlDevice_t device, nvmlMemory_t *memory)
+{
+    *memory = (nvmlMemory_t){80ULL << 30, 60ULL << 30, 20ULL << 30};
+    return reachable(device);
+}
+
+nvmlReturn_t nvmlDeviceGetTemperature(nvmlDevice_t device, int sensor, unsigned *celsius)
+{
+    (void)sensor;
+    *celsius = 55;
+    return reachable(device);
+}
+
+nvmlReturn_t nvmlDeviceGetComputeMode(nvmlDevice_t device, int *mode)
+{
+    *mode = 0; /* shared: several processes may use it */
     return reachable(device);
 }

@@ -21,9 +21,9 @@ class Zone:
 
     `name` is the kernel's (package-0, package-0-die-1, dram, core, uncore, psys). The counter starts at
     `initial_microjoules` and goes on at 0 after `span_microjoules`. What may go wrong with it: it restarts at 0
-    (`reset_at`), stands still for a stretch and then shows the truth again (`frozen`), shows `spoilt_text` for a
-    stretch (`spoilt`), is taken away (`removed_at`; who holds it open reads nothing any more), may not be read by an
-    `unprivileged` command (`forbidden`), or gives EIO (`broken`).
+    (`reset_at`), is ahead by a third of its span from then on (`jump_at`), stands still for a stretch and then shows
+    the truth again (`frozen`), shows `spoilt_text` for a stretch (`spoilt`), is taken away (`removed_at`; who holds it
+    open reads nothing any more), may not be read by an `unprivileged` command (`forbidden`), or gives EIO (`broken`).
     """
 
     name: str
@@ -32,6 +32,7 @@ class Zone:
     span_microjoules: int = PACKAGE_SPAN_MICROJOULES
     initial_microjoules: int = 0
     reset_at: float = math.inf
+    jump_at: float = math.inf
     frozen: Stretch | None = None
     spoilt: Stretch | None = None
     spoilt_text: str = ""
@@ -72,7 +73,7 @@ def spec(epoch_nanoseconds: int, counters: Sequence[tuple[Zone, str]]) -> str:
     lines = [f"epoch {epoch_nanoseconds}"]
     for zone, path in counters:
         lines += [f"counter {path}", f"span {zone.span_microjoules}", f"initial {zone.initial_microjoules}"]
-        lines += [f"reset_at {zone.reset_at!r}", f"removed_at {zone.removed_at!r}"]
+        lines += [f"reset_at {zone.reset_at!r}", f"jump_at {zone.jump_at!r}", f"removed_at {zone.removed_at!r}"]
         if zone.frozen:
             lines.append(f"frozen {zone.frozen[0]!r} {zone.frozen[1]!r}")
         if zone.spoilt:

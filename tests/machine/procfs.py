@@ -34,16 +34,30 @@ RYZEN_5950X = Cpu("AMD Ryzen 9 5950X 16-Core Processor", "AuthenticAMD", 25, 33,
 UNKNOWN = Cpu("Potato(R) Chip @ 1.00GHz", "GenuinePotato", 99, 1, 1, 1, 2, 1)
 
 
-def build(root: str, cpu: Cpu, hypervisor: bool, memory_bytes: int, own_stat: bool) -> None:
-    """Make what does not change: cpuinfo, meminfo and links to the real rest, less stat if `procfs.c` writes it."""
+# The namespace of process ids that the machine begins with, in which a driver counts, and one of a container's.
+_FIRST_PIDS, _OWN_PIDS = "pid:[4026531836]", "pid:[4026532201]"
+
+
+def build(root: str, cpu: Cpu, hypervisor: bool, memory_bytes: int, own_stat: bool, *, own_pids: bool = False) -> None:
+    """Make what does not change: cpuinfo, meminfo and links to the real rest, less stat if `procfs.c` writes it.
+
+    `own_pids`: it is a container's, with process ids of its own.
+    """
     os.makedirs(root)
     own = {"cpuinfo": cpuinfo(cpu, hypervisor), "meminfo": meminfo(memory_bytes)}
     for name, text in own.items():
         with open(os.path.join(root, name), "w") as file:
             file.write(text)
     for name in os.listdir("/proc"):
-        if not name.isdigit() and name not in own and not (own_stat and name == "stat"):
+        if not name.isdigit() and name != "self" and name not in own and not (own_stat and name == "stat"):
             os.symlink(os.path.join("/proc", name), os.path.join(root, name))
+    # Who opens a file below self sees its own, in any case; but of the namespaces a test must know which they are.
+    for folder in ("", "ns"):
+        os.mkdir(os.path.join(root, "self", folder))
+        for name in os.listdir(os.path.join("/proc/self", folder)):
+            if name not in ("ns", "pid"):
+                os.symlink(os.path.join("/proc/self", folder, name), os.path.join(root, "self", folder, name))
+    os.symlink(_OWN_PIDS if own_pids else _FIRST_PIDS, os.path.join(root, "self", "ns", "pid"))
 
 
 def spec(root: str, epoch_nanoseconds: int, cpu: Cpu, load: Profile | None) -> str:

@@ -29,7 +29,8 @@ class SimulatedMachine:
     intel-rapl-mmio. No packages: no powercap at all. `masked` hides the zones as container runtimes do. `gpus=None`
     means no NVIDIA driver, an empty list a driver without GPUs. `cpu=None` leaves the real /proc in place (and the
     real processor's hypervisor flag); with a Cpu, `load` is the busy fraction of its processors over time as a profile
-    (0..1 for watts), None the real machine's load.
+    (0..1 for watts), None the real machine's load. `own_pids`: the process ids are a container's own, which the driver
+    does not know.
 
     Times in the profiles are seconds since `epoch`, all times that callers give are CLOCK_MONOTONIC seconds.
     Device ids are those of greenrun: rapl:package-0, rapl:package-0/dram, rapl:psys, nvml:<UUID>.
@@ -48,6 +49,7 @@ class SimulatedMachine:
         hypervisor: bool = False,
         memory_bytes: int = 256 * 2**30,
         load: Profile | None = None,
+        own_pids: bool = False,
     ) -> None:
         self.directory = os.path.abspath(directory) if directory else ""  # the empty one is made on entering
         self.packages = tuple(packages)
@@ -62,6 +64,7 @@ class SimulatedMachine:
         self._hypervisor = hypervisor
         self._memory_bytes = memory_bytes
         self._load = load
+        self._own_pids = own_pids
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._epoch_nanoseconds = 0
         self._counters: Helper | None = None
@@ -140,6 +143,26 @@ class SimulatedMachine:
         except FileNotFoundError:
             return []
 
+    def put(self, gpu: int, pid: int, percent: int = 50, place: tuple[int, int] | None = None) -> None:
+        """Put a process onto a GPU, of which something then runs there so many per cent of the time.
+
+        `place` is the GPU instance and the compute instance that it is on, in MIG mode. It is there while it lives.
+        """
+        with open(self.processes_path(gpu), "a") as file:
+            file.write(" ".join(map(str, (pid, percent, *(place or ())))) + "\n")
+
+    def processes_path(self, gpu: int) -> str:
+        """Give the file to which a process may itself append the line that puts it onto a GPU: PID PERCENT."""
+        return gpu_parts.processes_path(self.directory, self.gpus[gpu])
+
+    def asked(self, what: str, gpu: int) -> int:
+        """Give how often the driver was asked for the processes on a GPU ("list"), or for what they used ("use")."""
+        try:
+            with open(gpu_parts.calls_path(self.directory)) as file:
+                return file.read().splitlines().count(f"{what} {self.gpus[gpu].uuid}")
+        except FileNotFoundError:
+            return 0
+
     def set_runtime_status(self, gpu: Gpu, status: str) -> None:
         """Let a GPU fall asleep ("suspended") or be awake ("active")."""
         with open(os.path.join(self.sysfs, "bus", "pci", "devices", gpu.pci, "power", "runtime_status"), "w") as file:
@@ -168,7 +191,7 @@ class SimulatedMachine:
         if not self._has_driver:
             return
         status_paths = gpu_parts.build(self.sysfs, self.gpus)
-        text = gpu_parts.spec(self._epoch_nanoseconds, self._driver, self.gpus, status_paths, self._woken_path)
+        text = gpu_parts.spec(self._epoch_nanoseconds, self._driver, self.gpus, status_paths, self.directory)
         self.environment["SIMULATED_NVML"] = self._write("nvml", text)
         before = os.environ.get("LD_LIBRARY_PATH")
         self.environment["LD_LIBRARY_PATH"] = nvml_library() + (f":{before}" if before else "")
@@ -176,7 +199,14 @@ class SimulatedMachine:
     def _start_procfs(self) -> None:
         if self._cpu is None:
             return
-        procfs.build(self.procfs, self._cpu, self._hypervisor, self._memory_bytes, own_stat=self._load is not None)
+        procfs.build(
+            self.procfs,
+            self._cpu,
+            self._hypervisor,
+            self._memory_bytes,
+            own_stat=self._load is not None,
+            own_pids=self._own_pids,
+        )
         spec = procfs.spec(self.procfs, self._epoch_nanoseconds, self._cpu, self._load)
         self._procfs = Helper("procfs", self._write("procfs", spec))
 

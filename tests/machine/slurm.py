@@ -24,7 +24,6 @@ import signal
 import socket
 import stat
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,6 +32,7 @@ from typing import Any
 
 from machine.command import ENTRY
 from machine.simulated import SimulatedMachine
+from machine.users import to_open
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "srun", "scontrol", "unshare", "mount")
@@ -178,7 +178,7 @@ class Cluster:
         _write(os.path.join(etc, "greenrun.toml"), self._greenrun_toml(node))
         layer = self._path("layers", node)
         os.makedirs(layer, exist_ok=True)
-        surroundings = {"LAYER": layer, "ETC": etc, "NAME": node, "BOOT_ID": "", "OPEN": " ".join(_to_open())}
+        surroundings = {"LAYER": layer, "ETC": etc, "NAME": node, "BOOT_ID": "", "OPEN": " ".join(to_open())}
         if boot_id is not None:
             surroundings["BOOT_ID"] = self._path("etc", f"{node}.boot_id")
             _write(surroundings["BOOT_ID"], f"{boot_id}\n")
@@ -500,21 +500,6 @@ def _free_ports(count: int) -> int:
             for port in range(first, first + count):
                 stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
             return first
-
-
-def _to_open() -> Iterator[str]:
-    """Give the folders through which only their owner may pass on the way to Python and greenrun: CLOSED:NEEDED."""
-    seen = set()
-    for needed in (os.path.realpath(sys.base_prefix), os.path.realpath(sys.prefix), _ROOT):
-        folder = needed
-        closed = ""
-        while folder != "/":
-            if not os.stat(folder).st_mode & stat.S_IXOTH:
-                closed = folder
-            folder = os.path.dirname(folder)
-        if closed and closed != needed and closed not in seen:
-            seen.add(closed)
-            yield f"{closed}:{needed}"
 
 
 def _show_to_users(machine: SimulatedMachine) -> None:

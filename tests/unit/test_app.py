@@ -77,16 +77,6 @@ def test_a_mistake_in_the_environment_stops_a_plain_command_too(greenrun: Greenr
     assert told.stderr.startswith("greenrun: GREENRUN_PUE must be a number of 1 or more")
 
 
-@pytest.mark.parametrize("verb", [name for name, verb in VERBS.items() if verb.module is None])
-def test_a_reserved_verb_says_that_it_is_not_built(greenrun: Greenrun, verb: str) -> None:
-    """And how a program of that name is run."""
-    told = greenrun(verb, "--anything")
-    assert told.returncode == 125
-    assert told.stderr == (
-        f"greenrun: the verb {verb} is reserved but not built yet; run a program of that name as: greenrun -- {verb}\n"
-    )
-
-
 @pytest.mark.parametrize("argv", [["--help"], ["-h"], ["run", "--help"]])
 def test_help_fits_a_terminal_and_lists_options_and_verbs(greenrun: Greenrun, argv: list[str]) -> None:
     """80 columns, all there."""

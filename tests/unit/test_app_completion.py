@@ -38,6 +38,7 @@ def offered(greenrun: Greenrun, line: str, **env: str) -> set[str]:
                 "plain,doctor",
                 "plain,slurm",
                 "plain,agent",
+                "plain,calibrate",
             },
         ),
         ("greenrun predict --li", {"plain,--like"}),

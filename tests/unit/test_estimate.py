@@ -193,12 +193,11 @@ def test_machine_that_tells_nothing_is_broken_not_guessed(tmp_path: Path) -> Non
     assert Estimate(BOTH).read() == []
 
 
-def test_registry_gives_fresh_sources_fast_ones_apart() -> None:
+def test_registry_gives_fresh_sources_fast_ones_apart(tmp_path: Path) -> None:
     """RAPL is read before the command starts, NVML comes later, and the estimate is made for what is missing."""
-    assert [source.name for source in sources.meters()] == ["rapl", "nvml"]
-    assert [source.name for source in sources.fast()] == ["rapl"]
-    assert [source.name for source in sources.slow()] == ["nvml"]
-    assert sources.fast()[0] is not sources.fast()[0]
+    bare = Machine(str(tmp_path))
+    assert [(source.name, source.slow) for source in sources.meters(bare)] == [("rapl", False), ("nvml", True)]
+    assert sources.meters(bare)[0] is not sources.meters(bare)[0]
     for _ in range(2):  # also once the estimate's module is loaded
         assert [device.kind for device in sources.estimate(("dram",)).open(Machine()).devices] == ["dram"]
 
@@ -209,3 +208,31 @@ def test_a_step_of_the_load_is_told() -> None:
     by_kind = {found.kind: found for found in opened.devices}
     assert 0.0 < by_kind["cpu"].resolution_joules < by_kind["cpu"].max_watts / os.sysconf("SC_CLK_TCK")
     assert by_kind["dram"].resolution_joules == 0.0
+
+
+def test_memory_that_is_the_jobs_alone(tmp_path: Path) -> None:
+    """Within a limit all that is estimated is of the job's memory; without one it is the machine's."""
+    machine = procfs(tmp_path, XEON_8375C)
+    assert device_of(machine, "dram").of_job is None
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self" / "cgroup").write_text("0::/\n")
+    (tmp_path / "fs" / "cgroup").mkdir(parents=True)
+    (tmp_path / "fs" / "cgroup" / "memory.max").write_text(f"{4 * 2**30}\n")
+    device = device_of(machine, "dram")
+    assert (device.of_job, device.name) == (True, "memory (4.0 GiB)")
+    (tmp_path / "fs" / "cgroup" / "memory.max").write_text(f"{64 * 2**30}\n")  # more than there is
+    assert device_of(machine, "dram").of_job is None
+
+
+def test_a_container_that_shows_its_own_cpus_is_a_share_of_a_server(tmp_path: Path) -> None:
+    """Its load is that of its threads: the package's design power at that load would be all of the package's."""
+    machine = procfs(tmp_path, EPYC_7763)
+    assert "thermal design power" in device_of(machine, "cpu").note
+    (tmp_path / "self").mkdir()
+    line = "90 22 0:60 /proc/cpuinfo /proc/cpuinfo rw - fuse.lxcfs lxcfs rw\n"
+    (tmp_path / "self" / "mountinfo").write_text(line)
+    (tmp_path / "devices" / "system" / "cpu").mkdir(parents=True)
+    (tmp_path / "devices" / "system" / "cpu" / "present").write_text("0-1023\n")
+    note = device_of(machine, "cpu").note
+    assert "this container's CPUs" in note
+    assert "thermal" not in note

@@ -54,6 +54,16 @@ def test_a_spool_that_others_can_write_is_none(place: str, where: str, mode: int
         spool.prepare(place)
 
 
+def test_where_others_can_write_nothing_is_made(tmp_path: Path) -> None:
+    """Not even an empty folder: first it is looked at where it would be."""
+    above = tmp_path / "above"
+    above.mkdir()
+    above.chmod(0o777)
+    with pytest.raises(PermissionError, match="others than root can write"):
+        spool.prepare(str(above / "spool"))
+    assert list(above.iterdir()) == []
+
+
 def test_nor_one_that_others_can_put_there(tmp_path: Path) -> None:
     """Who can write a folder above can replace it, but not in one with the sticky bit."""
     above = tmp_path / "above"

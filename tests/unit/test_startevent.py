@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import os
+from pathlib import Path
 
 import pytest
 
 from greenrun.cli.config import Config
 from greenrun.cli.identity import RECORDED_VARIABLES, Run
-from greenrun.cli.startevent import start_fields
+from greenrun.cli.startevent import start, start_fields
 from greenrun.sampler import events, runlog
 
 RUN = Run("id", "/logs/x", "x", ("python", "train.py"), "/home/ada", 5.0, 1_767_261_600.125)
@@ -72,3 +73,28 @@ def test_the_machine_is_this_one() -> None:
     assert fields["host"] == os.uname().nodename
     assert fields["machine"]["kernel"] == os.uname().release
     assert fields["machine"]["cpus"] == os.cpu_count()
+
+
+def test_what_the_job_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a record of the site's only the scheduler's word counts: root, who makes it, is bound to nothing."""
+    for name in RECORDED_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    given = start(RUN, Config(floor="/nowhere/floor.json"), []).fields["allocated"]
+    assert given["all_cpus"] == os.cpu_count()
+    assert 0 < given["cpus"] <= given["all_cpus"]
+    assert start(RUN._replace(kind="job"), Config(), []).fields["allocated"] is None
+    monkeypatch.setenv("SLURM_JOB_ID", "4711")
+    monkeypatch.setenv("SLURMD_NODENAME", "n1")
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "1")
+    monkeypatch.setenv("SLURM_MEM_PER_CPU", "1024")
+    for kind in ("command", "job"):
+        given = start(RUN._replace(kind=kind), Config(), []).fields["allocated"]
+        assert given == {"cpus": 1, "all_cpus": os.cpu_count(), "memory_bytes": 1 << 30, "by": "slurm"}
+
+
+def test_no_cpuinfo_no_part(tmp_path: Path) -> None:
+    """Where nobody knows how many CPUs there are, no part of them can be told."""
+    begun = start(RUN, Config(procfs_root=str(tmp_path), floor="/nowhere/floor.json"), [])
+    assert begun.fields["allocated"] is None
+    assert begun.fields["floor"] is None
+    assert begun.doubts == ()

@@ -141,7 +141,7 @@ def test_since_and_by(site: Site) -> None:
 
 
 def test_damaged_records_are_listed_and_left_out(site: Site) -> None:
-    """A log that is none, a summary that is none beside a log that is one, a summary with a field of another kind."""
+    """A log that is none, summaries that are none beside logs that are some, one without a log."""
     broken = site.add(4, at=NOW - HOUR, watts=1.0)
     (broken / "summary.json").unlink()
     (broken / "run.jsonl").write_text("what is this\n")
@@ -150,10 +150,13 @@ def test_damaged_records_are_listed_and_left_out(site: Site) -> None:
     odd = site.add(6, at=NOW - HOUR, watts=1.0)
     record = json.loads((odd / "summary.json").read_text())
     (odd / "summary.json").write_text(json.dumps(record | {"energy_joules": "much"}))
+    (odd / "run.jsonl").unlink()
+    other = site.add(7, at=NOW - HOUR, watts=2.0)
+    (other / "summary.json").write_text(json.dumps(record | {"energy_joules": {"total": "much"}}))
     document = json.loads(site.top("--since", "90m", "--json").stdout)
-    assert [row["jobs"] for row in document["rows"]] == [1]
-    assert document["total"]["energy_joules"] == pytest.approx(80.0)
-    assert [entry["path"] for entry in document["left_out"]] == [str(broken), str(odd.parent)]
+    assert [row["jobs"] for row in document["rows"]] == [2]
+    assert document["total"]["energy_joules"] == pytest.approx(100.0)
+    assert [entry["path"] for entry in document["left_out"]] == [str(broken), str(odd)]
     assert f"left out: {broken}/run.jsonl is damaged" in site.top("--since", "90m").stdout
 
 

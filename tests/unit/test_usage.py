@@ -197,3 +197,205 @@ def test_limit_is_found_where_the_container_mounts_it(tmp_path: Path, membership
 def test_memory_is_unknown_without_meminfo(tmp_path: Path) -> None:
     """No meminfo, no size."""
     assert allowed_memory_bytes(Machine(str(tmp_path), str(tmp_path))) is None
+
+
+# --- a job with a cgroup of its own
+
+GREENRUN, JOB, SHELL, INIT = 40, 50, 30, 20  # beside the daemon, which is this process
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Contained:
+    """A container in which a shell runs greenrun, and greenrun a job: its files, and what is seen of the job.
+
+    All of the ticks that are told are in the cgroup's counter, unless it is told apart.
+    """
+
+    def __init__(self, root: Path, *, version: int = 2, shell: bool = True) -> None:
+        self.procfs = root / "proc"
+        self.folder = root / "sys/fs/cgroup" / ("" if version == 2 else "cpuacct") / "box"
+        self.folder.mkdir(parents=True)
+        self.procfs.mkdir(parents=True)
+        self._version = version
+        self._ticks: dict[int, int] = {}
+        self._gone_ticks = 0
+        process(self.procfs, 1, parent=0, session=1, start=1)
+        above = 1
+        if shell:
+            self.add(SHELL, parent=1, start=50, ticks=700)
+            above = SHELL
+        self.add(GREENRUN, parent=above, start=90, ticks=30)
+        self.add(os.getpid(), parent=GREENRUN, start=95, ticks=20)
+        self.add(JOB, parent=GREENRUN, start=100, ticks=5)
+        membership = "0::/box\n" if version == 2 else "4:cpuacct:/box\n"
+        (self.procfs / str(JOB) / "cgroup").write_text(membership)
+        if version == 2:
+            (self.folder / "cgroup.events").write_text("populated 1\n")
+        self.usage = Usage(Machine(str(root / "sys"), str(self.procfs)))
+
+    def add(self, pid: int, *, parent: int, start: int, ticks: int = 0, waited: int = 0) -> None:
+        """Put a process, with the ticks that it and the children that it has waited for have used, or change it."""
+        (self.procfs / str(pid)).mkdir(exist_ok=True)
+        line = stat_line(pid, "x", parent, pid, start, (ticks, 0, waited, 0))
+        (self.procfs / str(pid) / "stat").write_text(line)
+        self._ticks[pid] = ticks
+        self._tell()
+
+    def end(self, pid: int) -> None:
+        """Let a process end; nobody waits for it."""
+        (self.procfs / str(pid) / "stat").unlink()
+        self._gone_ticks += self._ticks.pop(pid)
+        self._tell()
+
+    def use(self, ticks: int) -> None:
+        """Let something that came and went between two looks use so much."""
+        self._gone_ticks += ticks
+        self._tell()
+
+    def _tell(self) -> None:
+        (self.folder / "cgroup.procs").write_text("".join(f"{pid}\n" for pid in self._ticks))
+        seconds = (sum(self._ticks.values()) + self._gone_ticks) / TICKS
+        if self._version == 2:
+            (self.folder / "cpu.stat").write_text(f"usage_usec {round(seconds * 1e6)}\n")
+        else:
+            (self.folder / "cpuacct.usage").write_text(f"{round(seconds * 1e9)}\n")
+
+    def expect(self, launcher: int | None = GREENRUN) -> None:
+        """Say that the job has begun."""
+        self.usage.expect(JOB, launcher)
+
+    def ticks(self) -> float:
+        """Give what is seen of the job."""
+        found = self.usage.job(JOB)
+        assert found is not None
+        return found[0] * TICKS
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_cgroup_of_its_own_counts_what_the_tree_loses(tmp_path: Path, version: int) -> None:
+    """Children that nobody waits for, daemons that left the session, and the job itself from its first tick on."""
+    box = Contained(tmp_path, version=version)
+    box.expect()
+    assert box.ticks() == pytest.approx(5)
+    box.use(1000)
+    box.add(60, parent=1, start=110, ticks=200)  # a daemon of the job's
+    assert box.ticks() == pytest.approx(1205)
+    assert box.usage.counts_to_the_end
+
+
+def test_what_greenrun_and_those_above_use_is_taken_off(tmp_path: Path) -> None:
+    """The daemon, what it starts, greenrun and the shell, as far as they work while the job runs."""
+    box = Contained(tmp_path)
+    box.expect()
+    box.add(os.getpid(), parent=GREENRUN, start=95, ticks=520)
+    box.add(61, parent=os.getpid(), start=120, ticks=100)
+    box.add(GREENRUN, parent=SHELL, start=90, ticks=130)
+    box.add(SHELL, parent=1, start=50, ticks=1700)
+    box.add(JOB, parent=GREENRUN, start=100, ticks=45)
+    assert box.ticks() == pytest.approx(45)
+    box.end(61)
+    box.add(os.getpid(), parent=GREENRUN, start=95, ticks=520, waited=100)
+    box.use(7)  # of the job's
+    assert box.ticks() == pytest.approx(52)
+
+
+def test_a_job_that_greenrun_has_waited_for_stays_its_own(tmp_path: Path) -> None:
+    """What greenrun and a relay of its have waited for is the job's; what the shell has is not."""
+    box = Contained(tmp_path)
+    box.expect()
+    box.add(JOB, parent=GREENRUN, start=100, ticks=905)
+    box.end(JOB)
+    box.add(GREENRUN, parent=SHELL, start=90, ticks=30, waited=905)
+    assert box.ticks() == pytest.approx(905)
+    box.use(50)  # another command of the shell's, begun and ended between two looks
+    box.add(SHELL, parent=1, start=50, ticks=700, waited=50)
+    assert box.ticks() == pytest.approx(905)
+
+
+@pytest.mark.parametrize("parent", [SHELL, 1])
+def test_with_somebody_else_in_it_the_tree_counts(tmp_path: Path, parent: int) -> None:
+    """The shell's next command is not the job's, nor is an orphan that is older than the job."""
+    box = Contained(tmp_path)
+    box.add(70, parent=parent, start=99, ticks=9000)
+    box.expect()
+    assert not box.usage.counts_to_the_end
+    box.use(1000)
+    assert box.ticks() == pytest.approx(5)
+
+
+def test_a_neighbour_that_comes_later_is_not_billed(tmp_path: Path) -> None:
+    """What was counted before stays; from then on the tree counts, also when the neighbour has gone again."""
+    box = Contained(tmp_path)
+    box.expect()
+    box.use(300)
+    assert box.ticks() == pytest.approx(305)
+    box.add(70, parent=SHELL, start=500, ticks=9000)
+    assert box.ticks() == pytest.approx(305)
+    box.end(70)
+    box.add(JOB, parent=GREENRUN, start=100, ticks=400)
+    assert box.ticks() == pytest.approx(400)
+    assert not box.usage.counts_to_the_end
+
+
+def test_of_two_greenruns_in_one_container_neither_bills_the_other(tmp_path: Path) -> None:
+    """`greenrun a & greenrun b`: each sees the other's as a stranger's."""
+    box = Contained(tmp_path)
+    box.expect()
+    box.add(140, parent=SHELL, start=500, ticks=10)
+    box.add(150, parent=140, start=501, ticks=5000)
+    box.add(JOB, parent=GREENRUN, start=100, ticks=85)
+    assert box.ticks() == pytest.approx(85)
+
+
+def test_one_from_outside_of_the_container(tmp_path: Path) -> None:
+    """`docker exec`: its parent is of another process namespace, or it is itself one that has no number here."""
+    box = Contained(tmp_path)
+    box.expect()
+    box.add(80, parent=0, start=500, ticks=9000)
+    assert box.ticks() == pytest.approx(5)
+    other = Contained(tmp_path / "other")
+    with open(other.folder / "cgroup.procs", "a") as file:
+        file.write("0\n")
+    other.expect()
+    assert not other.usage.counts_to_the_end
+
+
+def test_greenrun_as_the_first_process(tmp_path: Path) -> None:
+    """It inherits the job's orphans, which are younger than the job, and has children that are older."""
+    box = Contained(tmp_path, shell=False)
+    box.add(41, parent=GREENRUN, start=99, ticks=10)  # a relay's
+    box.expect()
+    box.add(41, parent=GREENRUN, start=99, ticks=60)
+    box.add(90, parent=GREENRUN, start=130, ticks=700)
+    assert box.ticks() == pytest.approx(705)
+    box.add(90, parent=GREENRUN, start=130, ticks=900)
+    assert box.ticks() == pytest.approx(905)
+
+
+@pytest.mark.parametrize("missing", ["cgroup.events", "cpu.stat", "cgroup.procs"])
+def test_a_cgroup_that_is_everything_or_tells_nothing(tmp_path: Path, missing: str) -> None:
+    """The tree counts."""
+    box = Contained(tmp_path)
+    (box.folder / missing).unlink()
+    box.expect()
+    assert not box.usage.counts_to_the_end
+    assert box.ticks() == pytest.approx(5)
+
+
+def test_what_was_seen_before_a_restart_is_not_lost(tmp_path: Path) -> None:
+    """A second sampler of a run begins with what the first had seen, in whatever way."""
+    box = Contained(tmp_path)
+    box.usage.expect(JOB, GREENRUN, 900 / TICKS)
+    assert box.ticks() == pytest.approx(900)
+
+
+def test_memory_of_a_cgroup(tmp_path: Path) -> None:
+    """The cgroup counts shared pages once; with a shell in it the processes are asked."""
+    alone = Contained(tmp_path / "alone", shell=False)
+    (alone.folder / "memory.stat").write_text("anon 5000\nfile_mapped 120\n")
+    alone.expect()
+    assert (alone.usage.job(JOB) or (0, 0))[1] == 5120
+    shared = Contained(tmp_path / "shared")
+    (shared.folder / "memory.stat").write_text("anon 5000\nfile_mapped 120\n")
+    shared.expect()
+    assert (shared.usage.job(JOB) or (0, 0))[1] == 7 * os.sysconf("SC_PAGE_SIZE")
