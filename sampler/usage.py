@@ -6,6 +6,7 @@ those of the job's own cgroup.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
@@ -131,7 +132,10 @@ class Usage:
         return list(members.values())
 
     def _processes(self) -> Iterator[_Process]:
-        for entry in os.listdir(self._procfs):
+        entries: list[str] = []
+        with contextlib.suppress(OSError):  # a container that hides it
+            entries = os.listdir(self._procfs)
+        for entry in entries:
             if entry.isdigit():
                 try:
                     yield _parse(_read(f"{self._procfs}/{entry}/stat"))

@@ -50,14 +50,14 @@ class Estimate(BaseSource):
         self._usage: Usage | None = None
         self._curves: list[_Curve] = []
         self._microjoules: list[float] = []
-        self._t = 0.0
+        self._times: list[float] = []  # up to when each has been advanced
         self._cpu_seconds = (0.0, 0.0)
         self._load = 0.0
 
     def open(self, machine: Machine) -> Opened:
         """Take the baseline, then look up what this machine may draw."""
         usage = Usage(machine)
-        self._t = time.monotonic()
+        began = time.monotonic()
         self._cpu_seconds = usage.machine_cpu_seconds() or (0.0, 0.0)
         self._usage = usage
         processor = hardware.read_processor(machine.procfs)
@@ -78,25 +78,36 @@ class Estimate(BaseSource):
                 device, curve = _dram(size, limited)
                 devices.append(device)
                 self._curves.append(curve)
-        self._microjoules = [0.0] * len(devices)
+        self._microjoules, self._times = [0.0] * len(devices), [began] * len(devices)
         return Opened(tuple(devices), tuple(findings))
 
     def read(self) -> Sequence[Reading | None]:
-        """Advance every estimate by the stretch since the last reading."""
+        """Advance every estimate by the stretch since its last reading; None where the load could not be seen.
+
+        Power that does not go by load needs none.
+        """
         if not self._curves or self._usage is None:
             return []
         t = time.monotonic()
         cpu_seconds = self._usage.machine_cpu_seconds()
-        if cpu_seconds is None:
-            return [None] * len(self._curves)
-        busy, every = (now - before for now, before in zip(cpu_seconds, self._cpu_seconds, strict=True))
-        if every > 0:  # else no tick has passed yet: the last load goes on
-            self._load = min(1.0, max(0.0, busy / every))
-            self._cpu_seconds = cpu_seconds
-        for index, curve in enumerate(self._curves):
-            self._microjoules[index] += watts_at(curve, self._load) * (t - self._t) * 1e6
-        self._t = t
-        return [Counter(t, int(microjoules)) for microjoules in self._microjoules]
+        if cpu_seconds is not None:
+            busy, every = (now - before for now, before in zip(cpu_seconds, self._cpu_seconds, strict=True))
+            if every > 0:  # else no tick has passed yet: the last load goes on
+                self._load = min(1.0, max(0.0, busy / every))
+                self._cpu_seconds = cpu_seconds
+        return [
+            self._advance(index, t) if cpu_seconds is not None or _is_flat(curve) else None
+            for index, curve in enumerate(self._curves)
+        ]
+
+    def _advance(self, index: int, t: float) -> Counter:
+        self._microjoules[index] += watts_at(self._curves[index], self._load) * (t - self._times[index]) * 1e6
+        self._times[index] = t
+        return Counter(t, int(self._microjoules[index]))
+
+
+def _is_flat(curve: _Curve) -> bool:
+    return len({watts for _, watts in curve}) == 1
 
 
 def watts_at(curve: _Curve, load: float) -> float:

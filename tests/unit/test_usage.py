@@ -399,3 +399,11 @@ def test_memory_of_a_cgroup(tmp_path: Path) -> None:
     (shared.folder / "memory.stat").write_text("anon 5000\nfile_mapped 120\n")
     shared.expect()
     assert (shared.usage.job(JOB) or (0, 0))[1] == 7 * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_no_procfs_at_all(tmp_path: Path) -> None:
+    """Where even the directory is not there, nothing is known."""
+    usage = Usage(Machine(procfs=str(tmp_path / "nothing")))
+    assert usage.job(os.getpid()) is None
+    assert usage.machine_cpu_seconds() is None
+    assert usage.memory() is None
