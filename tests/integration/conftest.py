@@ -28,9 +28,19 @@ def run_dirs(greenrun: Greenrun) -> Callable[[], list[str]]:
         top = os.path.join(greenrun.cwd, "greenrun-logs")
         if not os.path.isdir(top):
             return []
-        return sorted(os.path.join(top, name) for name in os.listdir(top) if name != ".gitignore")
+        return sorted((os.path.join(top, name) for name in os.listdir(top) if name != ".gitignore"), key=_age)
 
     return find
+
+
+def _age(run_dir: str) -> tuple[str, str]:
+    """Give what sorts runs by their beginning: the name tells the second, the run's id the millisecond."""
+    name = os.path.basename(run_dir)
+    try:
+        with open(os.path.join(run_dir, "run.jsonl")) as file:
+            return name.partition("-")[0], json.loads(file.readline())["run_id"]
+    except (OSError, ValueError, KeyError):
+        return name.partition("-")[0], name
 
 
 @pytest.fixture
