@@ -24,7 +24,7 @@ demo: $(VENV)/demo.installed ## train on handwritten digits under greenrun (EPOC
 	. $(BIN)/activate && greenrun --epochs $(EPOCHS) python examples/digits.py --epochs $(EPOCHS)
 
 test: lint types ## lint, types and the whole test suite
-	$(BIN)/pytest -n 3 --dist worksteal $(PYTEST_FLAGS)
+	$(BIN)/pytest -n 4 --dist worksteal $(PYTEST_FLAGS)
 
 lint: $(VENV)/dev.installed ## ruff: rules and format
 	$(BIN)/ruff check .

@@ -21,6 +21,8 @@ from greenrun.reports.account import WhatIf, account
 from greenrun.reports.budget import verdict
 from greenrun.reports.record import Record
 
+THE_RUN = f"the-run-of-{os.getpid()}"  # another suite beside this one has its own
+
 
 @pytest.mark.parametrize(
     ("text", "quantity", "limit"),
@@ -178,14 +180,14 @@ trap 'echo saved > saved; exit 0' TERM
 echo $$ > root
 while :; do sleep 0.05; done
 """
-    with running(["sh", "-c", script], "the-run") as job, running(["sleep", "1000"], "another") as other:
+    with running(["sh", "-c", script], THE_RUN) as job, running(["sleep", "1000"], "another") as other:
         pids = [wait_for(tmp_path / name) for name in ("orphan", "stubborn", "still", "root")]
         try:
-            found = stopping.members(job.pid, "the-run", {})
+            found = stopping.members(job.pid, THE_RUN, {})
             assert set(pids) <= set(found)
             assert not {other.pid, os.getpid()} & set(found)
             begun = time.monotonic()
-            stopping.end(job.pid, "the-run", {os.getpid()}, term_seconds=1.0)
+            stopping.end(job.pid, THE_RUN, {os.getpid()}, term_seconds=1.0)
             assert time.monotonic() - begun > 0.9  # the stubborn one had its time
             assert (tmp_path / "saved").read_text() == "saved\n"
             assert (tmp_path / "woke").read_text() == "woke\n"
@@ -199,9 +201,9 @@ while :; do sleep 0.05; done
 
 def test_no_time_is_wasted(tmp_path: Path) -> None:
     """Who ends at once is not waited for; a spared process lives on."""
-    with running(["sleep", "1000"], "no-run") as job, running(["sleep", "1000"], "the-run") as spared:
+    with running(["sleep", "1000"], "no-run") as job, running(["sleep", "1000"], THE_RUN) as spared:
         begun = time.monotonic()
-        stopping.end(job.pid, "the-run", {spared.pid}, term_seconds=60.0)
+        stopping.end(job.pid, THE_RUN, {spared.pid}, term_seconds=60.0)
         assert time.monotonic() - begun < 30.0
         assert job.wait(30) == -signal.SIGTERM
         assert alive(spared.pid)
@@ -210,7 +212,7 @@ def test_no_time_is_wasted(tmp_path: Path) -> None:
 def test_it_is_begun_in_a_process_of_its_own() -> None:
     """Whoever begins it need not stay."""
     program = (
-        "import sys; from greenrun.cli import stopping\nprint(stopping.begin(int(sys.argv[1]), 'the-run', (), 5.0))"
+        f"import sys; from greenrun.cli import stopping\nprint(stopping.begin(int(sys.argv[1]), {THE_RUN!r}, (), 5.0))"
     )
     with running(["sleep", "1000"], "no-run") as job:
         told = subprocess.run([sys.executable, "-c", program, str(job.pid)], capture_output=True, text=True, timeout=60)
