@@ -79,7 +79,7 @@ def waiting(*more: str) -> list[str]:
 def test_the_runs_of_this_host(greenrun: Greenrun, running: Running, run_dirs: Callable[[], list[str]]) -> None:
     """Each once, the oldest first, with what it draws, has used, and how far it is; none when they are over."""
     running("--name", "first", sys.executable, "-c", EPOCHS)
-    until(greenrun, 1, lambda run: run.get("prediction") is not None)
+    until(greenrun, 1, lambda run: run.get("epochs_done") == 2)
     running(*waiting("--name", "second"))
     first, second = until(greenrun, 2, lambda run: run.get("power_watts") is not None)
     assert (first["name"], second["name"]) == ("first", "second")
