@@ -42,8 +42,13 @@ class Neighbours:
 
     def _is_open_in(self, process: str) -> bool:
         folder = f"/proc/{process}/fd"
-        with contextlib.suppress(OSError):  # somebody else's, or gone meanwhile
-            for link in (f"{folder}/{number}" for number in os.listdir(folder)):
+        try:
+            descriptors = os.listdir(folder)
+        except OSError:  # somebody else's, or gone meanwhile
+            return False
+        for number in descriptors:
+            link = f"{folder}/{number}"
+            with contextlib.suppress(OSError):  # closed meanwhile: the others are still to be looked at
                 # The name first: another file may lie on a file system that hangs.
                 if os.readlink(link) == self.path:
                     status = os.stat(link)

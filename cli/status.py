@@ -217,8 +217,11 @@ def _log_descriptor(pid: int) -> str:
     except PermissionError:
         raise _Unread("the kernel does not let you look at it") from None
     for link in links:
-        path = os.readlink(link)
-        writable = os.lstat(link).st_mode & stat.S_IWUSR
+        try:
+            path = os.readlink(link)
+            writable = os.lstat(link).st_mode & stat.S_IWUSR
+        except FileNotFoundError:  # closed meanwhile: the others are still to be looked at
+            continue
         if writable and os.path.basename(path.removesuffix(_DELETED)) == runlog.LOG_NAME:
             return link
     raise _Unread("it has no run log open: it is just beginning or ending, or its log directory cannot be written")

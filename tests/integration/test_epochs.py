@@ -60,10 +60,15 @@ def predictions_told(text: str) -> int:
 def followers(greenrun: Greenrun, path: Path) -> int:
     """Count the daemons that follow a file."""
     daemons = [pid for pid, name in greenrun.processes().items() if name == "greenrun-daemon"]
-    return sum(
-        any(os.path.samefile(link, path) for link in Path(f"/proc/{pid}/fd").iterdir() if link.exists())
-        for pid in daemons
-    )
+    return sum(any(is_same(link, path) for link in Path(f"/proc/{pid}/fd").iterdir()) for pid in daemons)
+
+
+def is_same(descriptor: Path, path: Path) -> bool:
+    """Whether another process has a file open by this descriptor, which it may close while we look."""
+    try:
+        return descriptor.samefile(path)
+    except FileNotFoundError:
+        return False
 
 
 def told_after(text: str) -> list[int]:

@@ -23,15 +23,17 @@ Simulated = Callable[..., SimulatedMachine]
 
 # Tells each signal that it gets, and goes on until its time is over.
 STUBBORN = """
-import signal, sys, time
-told = open(sys.argv[1], "a", buffering=1)
+import os, signal, sys, time
+told = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+def tell(word):  # a signal may come within it: one system call, where a file object would lose one of two words
+    os.write(told, (word + "\\n").encode())
 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCONT, signal.SIGUSR1, signal.SIGUSR2):
-    signal.signal(number, lambda number, _: told.write(signal.Signals(number).name + "\\n"))
-told.write("ready\\n")
+    signal.signal(number, lambda number, _: tell(signal.Signals(number).name))
+tell("ready")
 end = time.monotonic() + float(sys.argv[2])
 while time.monotonic() < end:
     time.sleep(0.02)
-told.write("end\\n")
+tell("end")
 """
 
 

@@ -14,11 +14,15 @@ from greenrun.cli.neighbours import DAEMON_NAME, Neighbours
 
 # A process that stands for a greenrun, and its child that stands for the daemon, with the file open.
 PAIR = f"""
-import os, sys
+import fcntl, os, select, sys
 if os.fork() == 0:
     with open("/proc/self/comm", "w") as comm: comm.write({DAEMON_NAME!r})
     file = open(sys.argv[1])
     print("up", flush=True)
+    if sys.argv[2:] == ["busy"]:  # opens and closes others all the time, below the file's own number
+        file = os.fdopen(fcntl.fcntl(file.fileno(), fcntl.F_DUPFD, 50))
+        while not select.select([sys.stdin], [], [], 0)[0]:
+            os.close(os.open("/dev/null", os.O_RDONLY))
 sys.stdin.read()
 """
 
@@ -32,9 +36,10 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def other(file: Path) -> Iterator[int]:
+def other(request: pytest.FixtureRequest, file: Path) -> Iterator[int]:
     """Start another greenrun, and give its process id."""
-    process = subprocess.Popen([sys.executable, "-c", PAIR, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    words = [sys.executable, "-c", PAIR, str(file), *getattr(request, "param", ())]
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stdout.readline() == b"up\n"
@@ -64,6 +69,17 @@ def test_another_job(file: Path, other: int) -> None:
         elsewhere = file.with_name("other")
         elsewhere.touch()
         assert not neighbours(elsewhere, ours.pid).follow_it_too()
+    finally:
+        ours.kill()
+        ours.wait()
+
+
+@pytest.mark.parametrize("other", [["busy"]], indirect=True, ids=["busy"])
+def test_another_job_that_opens_and_closes_files(file: Path, other: int) -> None:
+    """A descriptor that is gone between two looks does not hide the others."""
+    ours = unrelated()
+    try:
+        assert all(neighbours(file, ours.pid).follow_it_too() for _ in range(300))
     finally:
         ours.kill()
         ours.wait()
