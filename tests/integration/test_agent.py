@@ -530,8 +530,12 @@ def test_a_job_that_was_stopped_goes_on_hearing(site: Callable[..., Site]) -> No
     agent = here.start()
     client = listen(here.path)
     user = here.run(NOBODY, "user", "sleep", "5.3")
-    time.sleep(1.5)
+    deadline = time.monotonic() + 30.0
+    while not children_called(user.process.pid, "greenrun-daemon"):
+        assert time.monotonic() < deadline, "its daemon never came"
+        time.sleep(0.05)
     (daemon,) = children_called(user.process.pid, "greenrun-daemon")
+    time.sleep(1.0)
     os.kill(daemon, signal.SIGSTOP)
     time.sleep(2.0)
     os.kill(daemon, signal.SIGCONT)

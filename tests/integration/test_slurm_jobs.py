@@ -438,7 +438,8 @@ def test_a_requeued_job_is_told_apart(nodes: Cluster, work: Path) -> None:
     first, second = records(work)
     assert (first["job"]["JobID"], second["job"]["JobID"]) == (str(job), str(job))
     assert second["job"]["Restarts"] == first["job"]["Restarts"] + 1  # SLURM itself may have had to start it again
-    assert (first["signal"], second["exit_code"]) == (15, 0)
+    printed = "\n".join(path.read_text() for path in work.glob("slurm-*.out"))
+    assert (first["signal"], second["exit_code"]) == (15, 0), (second["status"], second["warnings"], printed)
 
 
 def _logged(log_dir: Path, event: str) -> bool:

@@ -333,7 +333,8 @@ def test_watching_into_a_file(greenrun: Greenrun, running: Running) -> None:
         watch = running("status", "--watch", stdout=file)
     until(greenrun, 1, lambda _: len(lines()) >= 3)
     assert len(set(lines())) == len(lines())
-    assert re.match(NAME + r": power [0-9.]+ k?W\*?, energy [0-9.]+ k?[JW]h?\*?, runs for ", lines()[0])
+    form = r": power [0-9.]+ [mk]?W\*?, energy [0-9.]+ [mk]?[JW]h?\*?, runs for "
+    assert re.match(NAME + form, lines()[0]), lines()
     os.kill(told["sampler_pid"], signal.SIGSTOP)
     try:
         until(greenrun, 1, lambda run: run["reading_age_seconds"] > 2.5)
