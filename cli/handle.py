@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import greenrun
 from greenrun.cli import procstat
 from greenrun.cli.descriptors import pipe
-from greenrun.cli.patience import LOOK_SECONDS, Busy
-from greenrun.cli.session import BUSY_END_SECONDS, BUSY_START_SECONDS, END_WAIT_SECONDS, NEWLINE
+from greenrun.cli.patience import Patience
+from greenrun.cli.session import END_WAIT, NEWLINE
 
 if TYPE_CHECKING:
     from greenrun.cli.config import Config
@@ -37,6 +37,9 @@ FAILED = signal.SIGRTMIN + 2
 READY_WAIT_SECONDS = 1.0
 """What is measured does not wait longer for the daemon, which takes a tenth of it to come up; with a slow disk more."""
 
+_READY_WAIT = (READY_WAIT_SECONDS, 1.0, 0.2)  # as Patience takes it
+
+_LOOK_SECONDS = 0.02
 _F_SETPIPE_SZ = 1031  # linux/fcntl.h; Python 3.10 knows the name
 _LARGEST_REQUEST_BYTES = 1 << 20  # what a user may make a pipe hold: /proc/sys/fs/pipe-max-size
 
@@ -122,7 +125,7 @@ class Begun:
         self._refusal = "the sampler died at its start"
         self._start(resume=False)
         try:
-            self._listen(READY_WAIT_SECONDS, BUSY_START_SECONDS, until_ready=True)
+            self._listen(Patience(*_READY_WAIT), until_ready=True)
         except BaseException:  # interrupted: then there is to be no such run
             self.abandon()
             raise
@@ -144,24 +147,15 @@ class Begun:
 
     # --- what it answers
 
-    def _listen(
-        self, seconds: float, busy_seconds: float = 0.0, *, until_ready: bool = False, until_known: bool = False
-    ) -> None:
-        """Take its news until they end, for so long at most; or until there is enough of them.
-
-        `busy_seconds`: so much longer while it only waits for a processor.
-        """
-        deadline = time.monotonic() + seconds
-        busy: Busy | None = None
+    def _listen(self, patience: Patience, *, until_ready: bool = False, until_known: bool = False) -> None:
+        """Take its news until they end, or the patience does; or until there is enough of them."""
         while not (until_ready and self._ready) and not (until_known and self.handle):
-            left = max(deadline - time.monotonic(), 0.0)
             if not self._is_ours():
                 break
+            left = patience.left(self.handle and self.handle.pid)
             if not _is_readable(self._news, left):
-                busy = busy or (Busy(self.handle.pid, busy_seconds) if self.handle and busy_seconds else None)
-                if busy is None or not busy.goes_on():
+                if left == 0.0:
                     break
-                deadline = time.monotonic() + LOOK_SECONDS
                 continue
             data = os.read(self._news, 1 << 16)
             if not data:
@@ -214,13 +208,13 @@ class Begun:
         """
         self._ended = time.monotonic()
         if self.handle is None:
-            self._listen(READY_WAIT_SECONDS, until_known=True)
+            self._listen(Patience(*_READY_WAIT), until_known=True)
         if self.handle is not None and not send(self.handle, FAILED if failed else ENDED):
-            self._listen(0)  # it may have ended properly, and told all
+            self._listen(Patience(0.0, 0.0, 0.0))  # it may have ended properly, and told all
             if self._record is None:
                 self._resume(failed=failed)
         if self._is_ours():
-            self._listen(END_WAIT_SECONDS, BUSY_END_SECONDS)
+            self._listen(Patience(*END_WAIT))
         elif self.handle is not None:
             self._record = wait(self.handle)
         if self._record is None and self.handle is not None:
@@ -232,7 +226,7 @@ class Begun:
         self.let_go()
         self.handle = None
         self._start(resume=True)
-        self._listen(END_WAIT_SECONDS, until_known=True)
+        self._listen(Patience(*END_WAIT), until_known=True)
         if self.handle is not None:
             send(self.handle, FAILED if failed else ENDED)
 
@@ -283,14 +277,9 @@ def wait(handle: Handle) -> dict[str, Any] | None:
 
     Two seconds at most, longer where it only waits for a processor.
     """
-    deadline = time.monotonic() + END_WAIT_SECONDS
-    busy: Busy | None = None
-    while is_alive(handle):
-        if time.monotonic() >= deadline:
-            busy = busy or Busy(handle.pid, BUSY_END_SECONDS)
-            if not busy.goes_on():
-                break
-        time.sleep(LOOK_SECONDS)
+    patience = Patience(*END_WAIT)
+    while is_alive(handle) and (left := patience.left(handle.pid)):
+        time.sleep(min(left, _LOOK_SECONDS))
     path = os.path.join(handle.run_dir, "summary.json")
     with contextlib.suppress(OSError, ValueError, RecursionError), open(path) as file:
         record: dict[str, Any] = json.load(file)

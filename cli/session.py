@@ -13,22 +13,19 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from greenrun.cli import patience, signals
+from greenrun.cli import signals
 from greenrun.cli.descriptors import pipe, tell_by_signal, tell_no_more
 from greenrun.cli.job import Note
+from greenrun.cli.patience import Patience
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from greenrun.cli.config import Config
     from greenrun.cli.identity import Run
     from greenrun.cli.outcome import Outcome
 
-READY_WAIT_SECONDS = 0.2  # the job does not wait longer for the daemon
-END_WAIT_SECONDS = 1.85  # with what comes after it, its end is no more than two seconds late
-# But for a daemon that only waits for a processor: then the machine is late, not the daemon.
-BUSY_START_SECONDS = 1.0
-BUSY_END_SECONDS = 3.0
+# Each as Patience takes them: for a daemon that hangs, so much more for one on a busy machine, what is called hanging.
+_READY_WAIT = (0.28, 1.0, 0.08)  # the job does not wait longer for the daemon
+END_WAIT = (1.85, 3.0, 0.35)  # with what comes after it, the job's end is no more than two seconds late
 _REAP_WAIT_SECONDS = 0.04
 _MOST_DAEMONS = 4  # one that dies is replaced; one that keeps dying is not
 NEWLINE = b"\x1e"  # stands for the line ends of a summary, for news comes in lines
@@ -38,7 +35,7 @@ class Session:
     """A run that is being measured. Nothing here raises for what breaks in the daemon: the job goes on."""
 
     def __init__(self, config: Config, run: Run, *, watched: bool) -> None:
-        """Fork the daemon and wait for it to be ready, at most a quarter of a second, longer on a busy machine.
+        """Fork the daemon and wait for it to be ready, at most three tenths of a second, longer on a busy machine.
 
         Raises OSError where no process or pipe can be made.
         """
@@ -99,10 +96,10 @@ class Session:
         tell_by_signal(self._news_reader)
 
     def _wait_until_ready(self) -> None:
-        self._wait(READY_WAIT_SECONDS, lambda: self._ready)
-        busy = patience.Busy(self.daemon_pid, BUSY_START_SECONDS)
-        while not self._ready and busy.goes_on():
-            self._wait(patience.LOOK_SECONDS, lambda: self._ready)
+        patience = Patience(*_READY_WAIT)
+        while not self._ready and self._news_reader >= 0 and (left := patience.left(self.daemon_pid)) > 0.0:
+            if select.select([self._news_reader], [], [], left)[0]:
+                self.look()
 
     # --- what the daemon hears
 
@@ -188,22 +185,18 @@ class Session:
 
         A signal that would end a program ends the wait at once: the command is over, and greenrun only reports.
         """
-        deadline = time.monotonic() + END_WAIT_SECONDS
+        patience = Patience(*END_WAIT)
         if self.marks is not None:
             os.close(self.marks)  # the relays are gone: this is the end of the file, the daemon waits for no more
             self.marks = None
         self.look()
-        busy: patience.Busy | None = None
         while self.summary is None and self._news_reader >= 0:
-            left = deadline - time.monotonic()
-            if left <= 0.0:
-                busy = busy or patience.Busy(self.daemon_pid, BUSY_END_SECONDS)
-                if not busy.goes_on():
-                    # It has had its time; a daemon that is stopped or hangs must not stay behind.
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(self.daemon_pid, signal.SIGKILL)
-                    break
-                left = patience.LOOK_SECONDS
+            left = patience.left(self.daemon_pid)
+            if left == 0.0:
+                # It has had its time; a daemon that is stopped or hangs must not stay behind.
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self.daemon_pid, signal.SIGKILL)
+                break
             info = signal.sigtimedwait(taken, left)
             if info is None:
                 continue
@@ -222,11 +215,3 @@ class Session:
                 if left <= 0:
                     return
                 signal.sigtimedwait({signal.SIGCHLD}, left)
-
-    def _wait(self, seconds: float, done: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + seconds
-        while not done() and self._news_reader >= 0:
-            left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self._news_reader], [], [], left)[0]:
-                return
-            self.look()
