@@ -48,7 +48,9 @@ _LARGEST_REQUEST_BYTES = 1 << 20  # what a user may make a pipe hold: /proc/sys/
 # waits for any child of the job's meets a stranger.
 _PROGRAM = """
 import os
-if os.fork():
+pid = os.fork()
+if pid:
+    os.write(1, b"starting %d\\n" % pid)
     os._exit(0)
 import gc, json, sys
 gc.disable()
@@ -142,6 +144,7 @@ class Begun:
         patience = time.monotonic() + READY_WAIT_SECONDS
         config, run = self._config._asdict(), self._run._asdict()
         self._child, self._news = _spawn(Request(config, run, self._follow, patience, resume, self._ended, self._job))
+        self._starting = self._child  # the process that is at the start: this one first, then the daemon itself
         # Everything in a process may close descriptors: that this one is still ours is looked at before each use.
         self._pipe = os.fstat(self._news).st_ino
 
@@ -152,7 +155,7 @@ class Begun:
         while not (until_ready and self._ready) and not (until_known and self.handle):
             if not self._is_ours():
                 break
-            left = patience.left(self.handle and self.handle.pid)
+            left = patience.left(self.handle.pid if self.handle else self._starting)
             if not _is_readable(self._news, left):
                 if left == 0.0:
                     break
@@ -177,7 +180,9 @@ class Begun:
 
     def _hear(self, line: bytes) -> None:
         word, _, rest = line.partition(b" ")
-        if word == b"pid":
+        if word == b"starting":
+            self._starting = int(rest)
+        elif word == b"pid":  # from now on it can be told of the end
             pid = int(rest)
             with contextlib.suppress(ProcessLookupError):
                 self.handle = of_process(pid, self._run)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from machine.build import preload_library
 
 from greenrun.cli import handle
 from greenrun.cli.config import Config
@@ -19,6 +21,14 @@ from greenrun.cli.identity import Run, uuid7
 from greenrun.cli.slurm import epilog, spool
 from greenrun.cli.slurm.jobdaemon import Watch
 
+# A Python that computes for a while before it comes up.
+LATE = """#!{python} -ISs
+import os, sys, time
+end = time.monotonic() + {seconds}
+while time.monotonic() < end:
+    pass
+os.execv("{python}", ["{python}", *sys.argv[1:]])
+"""
 JOB = {"job_id": "1234", "node": "n1", "uid": 1000}
 PATIENCE_SECONDS = 30.0
 
@@ -133,6 +143,23 @@ def test_it_ends_when_the_job_s_processes_have_been_gone(site: Site) -> None:
     assert used[-1] == 2.25
     assert events(begun, "sample")[-1]["mem"][0] == 4096
     assert site.live() == []
+
+
+@pytest.mark.parametrize(("late_seconds", "trouble"), [(1.2, ""), (0.85, "busy")], ids=["early", "after its fork"])
+def test_one_that_is_at_work_is_waited_for(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late_seconds: float, trouble: str
+) -> None:
+    """On a busy machine it takes more than its second to come up, and is looked at from the first moment on."""
+    python = tmp_path / "python-late"
+    python.write_text(LATE.format(python=sys.executable, seconds=late_seconds))
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setenv("LD_PRELOAD", preload_library())
+    monkeypatch.setenv("SIMULATED_TROUBLE", trouble)
+    began = time.monotonic()
+    begun = site.begin(never_seconds=600.0, gone_seconds=600.0)
+    assert time.monotonic() - began > 1.0
+    assert handle.end(begun) is not None
 
 
 def test_it_waits_through_a_pause_between_steps(site: Site) -> None:
