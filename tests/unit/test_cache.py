@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from machine.privilege import unprivileged
 from machine.services import Services
 
@@ -505,9 +507,9 @@ def test_any_zone_s_name_is_safe(directory: str, zone: str) -> None:
     assert len(parts) == 5  # three directories, entry and lock
 
 
-def entry_of(directory: str) -> tuple[Path, dict[str, Any]]:
+def entry_of(directory: str, asked: Question | None = None) -> tuple[Path, dict[str, Any]]:
     """Make an entry, and give its file and content."""
-    Cache(directory).ask(question(), NOW, Request(span(FULL)))
+    Cache(directory).ask(asked or question(), NOW, Request(span(FULL)))
     (path,) = files(directory)
     return path, json.loads(path.read_text())
 
@@ -581,6 +583,56 @@ def test_an_entry_that_makes_no_sense_is_as_none(directory: str, wrong: str) -> 
     if wrong not in ("unbounded", "never fetched"):  # only the span is let go there, and the rest is as it was
         assert (request.calls, grams(cached)) == (1, [60.0])
         assert grams(Cache(directory).ask(question(), NOW, Request())) == [60.0]
+
+
+MOMENTS = st.sampled_from(
+    [
+        "0001-01-01T00:00:00+00:00",
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59+00:00",
+        "2026-07-01T10:00:00+14:00",
+        "2026-07-01T10:00:00.5Z",
+        (NOW - HOUR).isoformat(),
+        FULL.isoformat(),
+        NOW.isoformat(),
+        (NOW + HOUR).isoformat(),
+        "2026-07-01",
+        "",
+    ]
+)
+ANYTHING = st.one_of(
+    MOMENTS,
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
+    st.sampled_from([[], {}, [[]], {"": None}, 10**400, "\ud800"]),
+)
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Give the ways to all that is in a JSON value, the whole of it too."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(found for key, one in inner for found in leaves(one, (*path, key)))]
+
+
+@given(data=st.data())
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_content(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    """Whatever stands at up to three places of a file: an answer that makes sense, or one that is asked for."""
+    directory = str(tmp_path_factory.mktemp("cache") / "intensity")
+    asked = data.draw(st.sampled_from([question(), question(NOW, NOW + 5 * HOUR, kind="forecast")]))
+    path, content = entry_of(directory, asked)
+    content["failure"] = {"at": FULL.isoformat(), "until": NOW.isoformat(), "cause": "broken", "reason": "x"}
+    for _ in range(data.draw(st.integers(1, 3))):
+        *way, last = data.draw(st.sampled_from(leaves(content)[1:]))
+        place = content
+        for key in way:
+            place = place[key]
+        place[last] = data.draw(ANYTHING)
+    path.write_text(json.dumps(content))
+    for request in (None, Request(span(FULL, 60.0))):
+        cached = Cache(directory).ask(asked, NOW, request)
+        assert all(0.0 <= value < float("inf") for value in grams(cached))
+        if request is not None and request.calls:
+            assert 60.0 in grams(cached)
 
 
 def test_what_is_in_the_file_s_place(directory: str) -> None:
