@@ -58,6 +58,16 @@ def _points(t: float, joules: tuple[float | None, float | None]) -> _Points:
     return _Points(Point(t, joules[0]), Point(t, joules[1]))
 
 
+def _before(t: float, later: _Points) -> _Points:
+    """Give an earlier moment, as if the power had been the same from the start of the run on."""
+
+    def at(point: Point) -> Point:
+        share = min(t / point.t, 1.0) if point.t > 0.0 else 1.0
+        return Point(t, None if point.joules is None else share * point.joules)
+
+    return _Points(at(later.node), at(later.job))
+
+
 class _Progresses(NamedTuple):
     """The same epochs with the joules of the node and with those of the job: which count may be known only later."""
 
@@ -178,9 +188,10 @@ class Markers:
 
     def spawned(self, t: float) -> None:
         """Take the command's start, in seconds since the start of the run: the first epoch may begin here."""
-        start = _points(t, self._now_used())
-        self._progress = {source: _Progresses(*map(Progress, start)) for source in self._series}
         early, self._early = self._early, []
+        # Where the command has told of an epoch since, what was used until now is not what was used at its start.
+        start = _before(t, early[0][2]) if early else _points(t, self._now_used())
+        self._progress = {source: _Progresses(*map(Progress, start)) for source in self._series}
         for mark, source, points in early:
             late = [point._replace(t=max(point.t, t)) for point in points]
             self._go_on(mark, source, _Points(*late))

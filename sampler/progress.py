@@ -50,7 +50,8 @@ class Progress:
         self._first_is_bare = False  # the first finished epoch has no start mark
 
     def mark(self, n: int, kind: Literal["start", "end"], at: Point) -> None:
-        """Take one mark; its number is above those before it."""
+        """Take one mark; its number is above those before it, and it is not earlier: it counts as no earlier."""
+        at = at._replace(t=max(at.t, self._boundary.t))
         if kind == "end":
             self._finish(n, at)
             return
@@ -115,4 +116,6 @@ class Progress:
 
 
 def _joules(begin: Point, end: Point) -> float | None:
-    return None if begin.joules is None or end.joules is None else end.joules - begin.joules
+    if begin.joules is None or end.joules is None or end.joules < begin.joules:  # meters were counted anew in between
+        return None
+    return end.joules - begin.joules

@@ -22,9 +22,11 @@ class Told:
     """Markers of a run that nobody has started yet, with a marks file; keeps what is told the user."""
 
     def __init__(self, folder: Path) -> None:
-        sampler = Sampler(Machine(), Writer(), 1.0, time.monotonic(), meters=[])
+        writer = Writer()
+        sampler = Sampler(Machine(), writer, 1.0, time.monotonic(), meters=[])
         sampler.open_fast()
         sampler.read_all()
+        self.sampler, self.writer = sampler, writer
         config = Config(offline=True)
         self.file = folder / "marks"
         self.file.touch()
@@ -58,6 +60,23 @@ def test_epoch_before_the_command_is_known_to_run(told: Told) -> None:
     told.markers.spawned(0.0)
     told.mark("epoch 2 4")
     assert told.notes == [(1, True), (2, True)]
+
+
+def test_word_of_the_start_that_comes_long_after_an_epoch(told: Told) -> None:
+    """What was used meanwhile is the second epoch's; the first has its part of what was used until its mark."""
+    begun = told.sampler.started
+    time.sleep(0.1)
+    told.mark("epoch 1 4")
+    marked, used = time.monotonic(), told.sampler.total_joules()
+    time.sleep(0.3)
+    told.sampler.sample()
+    assert told.sampler.total_joules() > 2 * used > 0.0
+    told.markers.spawned((marked - begun) / 2)
+    assert told.notes == [(1, True)]
+    (predicted,) = (event for event in told.writer.unwritten if event["event"] == "prediction")
+    # Half of its joules were used before the command began, which is none of its own: half in the first of four.
+    assert predicted["energy_joules"]["value"] == pytest.approx(4 * used / 2, rel=0.2)
+    assert predicted["duration_seconds"]["value"] == pytest.approx(4 * (marked - begun) / 2, rel=0.2)
 
 
 def test_what_lasts(told: Told) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greenrun.sampler.prediction import Cost
+from greenrun.sampler.prediction import Cost, predict
 from greenrun.sampler.progress import Epoch, Point, Progress
 
 SPAWNED = Point(1.0, 10.0)
@@ -159,3 +161,31 @@ def test_what_is_clear_at_once() -> None:
     assert not begun.is_unclear
     begun.mark(14, "end", at(3.0))
     assert [one.epochs for one in begun.finished] == [1, 7]
+
+
+@given(
+    marks=st.lists(
+        st.tuples(
+            st.integers(1, 3),
+            st.sampled_from(["start", "end"]),
+            st.floats(0, 100),
+            st.none() | st.floats(0, 1000),
+        ),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_moments_and_joules_that_go_backwards(
+    marks: list[tuple[int, Literal["start", "end"], float, float | None]],
+) -> None:
+    """Several tell marks, and meters are counted anew: no epoch lasts less than nothing or gives energy back."""
+    progress, n = Progress(SPAWNED), 0
+    for step, kind, t, joules in marks:
+        n += step
+        progress.mark(n, kind, Point(t, joules))
+    for epoch in progress.finished:
+        assert epoch.duration_seconds >= 0.0
+        assert epoch.energy_joules is None or epoch.energy_joules >= 0.0
+    assert all(cost.duration_seconds >= 0.0 and (cost.energy_joules or 0.0) >= 0.0 for cost in progress.costs)
+    if progress.costs:
+        predict(progress.setup, progress.costs, len(progress.costs) + 1)
