@@ -190,7 +190,7 @@ pid_t setsid(void) {
     if (trouble("late"))
         usleep(600000);
     if (trouble("busy"))
-        for (clock_t end = clock() + 4 * CLOCKS_PER_SEC / 10; clock() < end;)
+        for (clock_t end = clock() + 3 * CLOCKS_PER_SEC / 10; clock() < end;)
             ;
     return real();
 }
