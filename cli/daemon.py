@@ -193,7 +193,7 @@ class Daemon:
         earlier = self._earlier_events = self._earlier()
         if earlier and earlier[-1]["event"] == "end":  # only the record is missing
             self._writer.run_dir = self._place
-            self._report()
+            self._report_or_say_why_not()
             return
         self._spawn_is_logged = any(event["event"] == "spawned" for event in earlier)
         self._sampler.open_fast(earlier)
@@ -512,7 +512,7 @@ class Daemon:
                 answer_by = time.monotonic() + _LAST_ANSWER_SECONDS
                 self._hourly.finish(min(answer_by, self._life_ends - self._record_seconds()))
             self._finish_log("exited")
-        self._report()
+        self._report_or_say_why_not()
         self._sampler.close()
 
     def _record_seconds(self) -> float:
@@ -562,6 +562,15 @@ class Daemon:
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(self._place, MARKS_NAME))
         self._writer.close()
+
+    def _report_or_say_why_not(self) -> None:
+        from greenrun.sampler.runlog import Unreadable
+
+        try:
+            self._report()
+        except Unreadable as error:  # somebody else has written into it
+            reason = str(error).replace(self._place, self._run.shown_dir)
+            self._say(b"summary " + f"greenrun: there is no summary, for {reason}\n".encode("utf-8", "replace"))
 
     def _report(self) -> None:
         """Make the record from the log, write it beside the log, and hand the text to greenrun."""

@@ -43,6 +43,25 @@ def test_command_that_removes_its_run_directory(greenrun: Greenrun) -> None:
     assert "removed while the command ran" in " ".join(result.stderr.split())
 
 
+@pytest.mark.usefixtures("no_leftovers")
+@pytest.mark.parametrize(
+    "damage", [r"\000\001", r"[]", '{"event":"epoch","t":1,"n":"x"}'], ids=["zeros", "list", "epoch"]
+)
+def test_command_that_writes_into_the_run_log(greenrun: Greenrun, run_dirs: RunDirs, damage: str) -> None:
+    """There is no summary then, and one sentence says why: at once, and no sampler is tried in vain."""
+    result = greenrun(
+        "sh", "-c", 'sleep 0.5; printf "$0\\n" >> "$GREENRUN_RUN_DIR/run.jsonl"; echo ran; exit 3', damage
+    )
+    assert (result.returncode, result.stdout) == (3, "ran\n")
+    (run_dir,) = run_dirs()
+    words = " ".join(result.stderr.split())
+    assert words.startswith(
+        f"greenrun: there is no summary, for {os.path.relpath(run_dir, greenrun.cwd)}/run.jsonl is damaged: "
+    )
+    assert result.stderr.count("\n") == 1
+    assert sorted(os.listdir(run_dir)) == ["run.jsonl"]
+
+
 @pytest.mark.parametrize("limit_kib", [1, 3])
 def test_limit_on_the_size_of_files(greenrun: Greenrun, limit_kib: int) -> None:
     """A log that may not grow is told like a full disk."""

@@ -163,11 +163,12 @@ def bear(case: Case, directory: str, machine: SimulatedMachine) -> Verdict:
                 time.sleep(0.005)
         time.sleep(case.moment_seconds)
         blow.strike(run)
+        struck = time.monotonic()
         seen = run.finish()
-    return _judge(case, blow, greenrun, seen)
+    return _judge(case, blow, greenrun, seen, struck)
 
 
-def _judge(case: Case, blow: Blow, greenrun: Greenrun, seen: Seen) -> Verdict:
+def _judge(case: Case, blow: Blow, greenrun: Greenrun, seen: Seen, struck: float) -> Verdict:
     talk = case.talk
     moments = _life(talk, may_be_cut=blow.cuts or blow.kills_command)
     left = greenrun.leftovers(talk.seconds + 4.0)
@@ -181,7 +182,9 @@ def _judge(case: Case, blow: Blow, greenrun: Greenrun, seen: Seen) -> Verdict:
     whole = len(moments) == 2
     _judge_output(case, blow, seen, whole=whole)
     late = None
-    if seen.status == 128 + signal.SIGKILL and (blow.fatal or not whole):
+    # A relay that is killed just after the command has ended cannot tell any more how.
+    untold = not whole or (blow.cuts and moments[1] < struck)
+    if seen.status == 128 + signal.SIGKILL and (blow.fatal or untold):
         pass
     elif whole:
         assert seen.status == talk.code, f"the exit status is {seen.status}, not {talk.code}"
