@@ -7,6 +7,7 @@ The ratio is to the CPU time of bare Python starts, measured in the same run.
 from __future__ import annotations
 
 import os
+import re
 import statistics
 import subprocess
 import tempfile
@@ -80,7 +81,7 @@ def measure(greenrun: _harness.Installed) -> tuple[int, float, float]:
             time.sleep(STEADY_SECONDS)
             per_second = (_harness.cpu_seconds(daemon) - start) / (time.monotonic() - began)
     (log,) = (greenrun.scratch / "logs").glob("*/run.jsonl")
-    seen = log.read_text().count('"id":"nvml:') or log.read_text().count('"id": "nvml:')
+    seen = len(set(re.findall(r'"id": ?"(nvml:[^"]+)"', log.read_text())))
     return seen, start, per_second * STEADY_SECONDS
 
 
