@@ -49,9 +49,9 @@ def test_command_that_removes_its_run_directory(greenrun: Greenrun) -> None:
 )
 def test_command_that_writes_into_the_run_log(greenrun: Greenrun, run_dirs: RunDirs, damage: str) -> None:
     """There is no summary then, and one sentence says why: at once, and no sampler is tried in vain."""
-    result = greenrun(
-        "sh", "-c", 'sleep 0.5; printf "$0\\n" >> "$GREENRUN_RUN_DIR/run.jsonl"; echo ran; exit 3', damage
-    )
+    log = '"$GREENRUN_RUN_DIR/run.jsonl"'
+    until_it_is_there = f"until grep -q spawned {log} 2>/dev/null; do sleep 0.05; done"
+    result = greenrun("sh", "-c", f'{until_it_is_there}; printf "$0\\n" >> {log}; echo ran; exit 3', damage)
     assert (result.returncode, result.stdout) == (3, "ran\n")
     (run_dir,) = run_dirs()
     words = " ".join(result.stderr.split())
