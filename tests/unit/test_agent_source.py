@@ -167,7 +167,7 @@ def test_an_agent_that_never_stops_talking(agents: Agents) -> None:
 
 def test_what_is_taken_at_once_is_bounded(agents: Agents) -> None:
     """However much is waiting: the rest is for the next reading."""
-    began = time.monotonic() - 1.0
+    began = time.monotonic() - 0.01  # a reading that is seconds old is none
     agent = agents(greeting(PACKAGE) + reading(0, t=began))
     source, _ = opened(agent.path)
     source.read()
@@ -180,9 +180,11 @@ def test_what_is_taken_at_once_is_bounded(agents: Agents) -> None:
     assert isinstance(first, Counter)
     assert sum(map(len, lines[: first.microjoules])) < 140_000
     newest = first
-    while thread.is_alive() or newest.microjoules < 7999:
+    while newest.microjoules < 7999:
         newest = next(iter(heard(source)))
         assert isinstance(newest, Counter)
+    thread.join(10.0)
+    assert not thread.is_alive()
     assert source.warnings() == []
 
 
