@@ -37,7 +37,7 @@ FAILED = signal.SIGRTMIN + 2
 READY_WAIT_SECONDS = 1.0
 """What is measured does not wait longer for the daemon, which takes a tenth of it to come up; with a slow disk more."""
 
-_READY_WAIT = (READY_WAIT_SECONDS, 2.0, 0.2)  # as Patience takes it: a Python that starts on a busy machine
+_READY_WAIT = (READY_WAIT_SECONDS, 2.0, 0.5)  # as Patience takes it: a Python that starts on a busy machine
 
 _LOOK_SECONDS = 0.02
 _F_SETPIPE_SZ = 1031  # linux/fcntl.h; Python 3.10 knows the name
